@@ -1,0 +1,72 @@
+# `make` lists the targets. Every target that needs the environment makes it first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+ARGS ?=
+
+# A candidate counts when it runs, is new enough and can make environments (Debian splits ensurepip off).
+FITS = import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	"$$p" -c '$(FITS)' >/dev/null 2>&1 && { echo "$$p"; exit; }; done)
+
+.PHONY: help install demo test check bench bench-quick format lock clean python
+
+help: ## list the targets
+	@echo 'make TARGET [ARGS="..."]'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
+
+install: $(STAMP) ## make the environment in .venv from the lock, with every extra
+
+demo: $(STAMP) ## run the whole pipeline and its dashboard on the embedded server
+	@exec $(BIN)/headrace demo $(ARGS)
+
+test: $(STAMP) ## run the tests (ARGS="tests/unit -k codec")
+	@$(BIN)/pytest $(ARGS)
+
+check: $(STAMP) ## lint, format, types and the import directions
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP) ## run the benchmarks (ARGS="--help" lists them)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: $(STAMP) ## run the benchmarks small enough for a look
+	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
+format: $(STAMP) ## apply the formatter and the safe fixes
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format
+
+# The resolver lives in an environment of its own: nothing else needs it.
+lock: python ## make requirements.lock again from pyproject.toml (UPGRADE=1 takes newer releases)
+	@test -x .lock/bin/uv || { $(PYTHON) -m venv .lock && .lock/bin/pip install --quiet --disable-pip-version-check uv; }
+	@.lock/bin/uv pip compile pyproject.toml --universal --generate-hashes --all-extras --python-version 3.11 \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) \
+		--quiet --output-file requirements.lock
+
+clean: ## remove the environment, caches and build products
+	@rm -rf $(VENV) .lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov \
+		build dist *.egg-info
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+python:
+	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(FITS)' >/dev/null 2>&1; then \
+		echo 'headrace needs Python 3.11 or newer with venv and pip. On Debian 12, Ubuntu 24.04 and newer:' >&2; \
+		echo '  sudo apt-get install -y python3 python3-venv' >&2; \
+		exit 1; \
+	fi
+
+$(STAMP): requirements.lock pyproject.toml | python
+	@echo 'Making $(VENV) with $(PYTHON); the first time takes a minute or two.'
+	@test -e $@ || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

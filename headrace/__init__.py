@@ -1,0 +1,1 @@
+"""Redis event pipeline for machine learning: publish, subscribe, consume, commit."""

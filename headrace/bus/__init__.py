@@ -1,0 +1,1 @@
+"""The bus: publish, subscribe, consume and commit on Redis."""

@@ -1,0 +1,1 @@
+"""The embedded server: a bundled Valkey owned by a guard process."""

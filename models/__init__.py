@@ -1,0 +1,1 @@
+"""Models: registry, training, evaluation and drift; no Redis in here."""

@@ -1,0 +1,1 @@
+"""Publishing: training runs, applications, sources and the HTTP gateway."""

@@ -1,0 +1,1 @@
+"""Subscribing: scorer, aggregator, statistics and housekeeping."""
