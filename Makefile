@@ -9,6 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 ARGS ?=
+IMAGE_EXTRAS := gateway subscriber dashboard embedded asyncio-redis build
 
 # A candidate counts when it runs, is new enough and can make environments (Debian splits ensurepip off).
 FITS = import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
@@ -45,12 +46,16 @@ format: $(STAMP) ## apply the formatter and the safe fixes
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
 
+
 # The resolver lives in an environment of its own: nothing else needs it.
-lock: python ## make requirements.lock again from pyproject.toml (UPGRADE=1 takes newer releases)
-	@test -x .lock/bin/uv || { $(PYTHON) -m venv .lock && .lock/bin/pip install --quiet --disable-pip-version-check uv; }
-	@.lock/bin/uv pip compile pyproject.toml --universal --generate-hashes --all-extras --python-version 3.11 \
-		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) \
-		--quiet --output-file requirements.lock
+# The second file is what the container image installs: the same releases without the developers' tools.
+RESOLVE = .lock/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+lock: python ## make the two lock files again from pyproject.toml (UPGRADE=1 takes newer releases)
+	@test -x .lock/bin/uv || { $(PYTHON) -m venv .lock && .lock/bin/pip install -qq --disable-pip-version-check uv; }
+	@$(RESOLVE) --all-extras $(if $(UPGRADE),--upgrade) --output-file requirements.lock
+	@$(RESOLVE) $(addprefix --extra ,$(IMAGE_EXTRAS)) --constraint requirements.lock --output-file requirements-image.lock
 
 clean: ## remove the environment, caches and build products
 	@rm -rf $(VENV) .lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov \
