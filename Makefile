@@ -20,7 +20,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="..."]'
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(STAMP) ## make the environment in .venv from the lock, with every extra
 
@@ -70,8 +70,10 @@ python:
 	fi
 
 $(STAMP): requirements.lock pyproject.toml | python
-	@echo 'Making $(VENV) with $(PYTHON); the first time takes a minute or two.'
-	@test -e $@ || $(PYTHON) -m venv --clear $(VENV)
+	@if [ ! -e $@ ]; then \
+		echo 'Making $(VENV) with $(PYTHON); this takes a minute or two, once.'; \
+		$(PYTHON) -m venv --clear $(VENV); \
+	fi
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
