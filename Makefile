@@ -34,7 +34,7 @@ check: $(STAMP) ## lint, format, types and the import directions
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 bench: $(STAMP) ## run the benchmarks (ARGS="--help" lists them)
 	@$(BIN)/python -m benchmarks $(ARGS)
