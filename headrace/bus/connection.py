@@ -1,0 +1,81 @@
+"""Clients of the server, with the limits that headrace needs, and its errors in headrace's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import BusError, FullError, UnavailableError
+from headrace.settings import Settings
+
+if TYPE_CHECKING:
+    import redis
+    import redis.asyncio
+
+CONNECT_TIMEOUT_S = 2.0
+REPLY_TIMEOUT_S = 10.0
+"""No answer for so long means that the connection is dead; longer than any blocking read."""
+
+
+def _limits() -> dict[str, Any]:
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    # Retries are ours: what is safe to repeat, and when, only the caller knows.
+    return {
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_timeout": REPLY_TIMEOUT_S,
+        "socket_keepalive": True,
+        "health_check_interval": 0,
+        "retry": Retry(NoBackoff(), 0),
+    }
+
+
+def connect_async(settings: Settings) -> redis.asyncio.Redis:
+    """An asyncio client; connects at the first command."""
+    import redis.asyncio as client
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    limits = {**_limits(), "retry": Retry(NoBackoff(), 0)}
+    if settings.cluster:
+        limits.pop("retry")
+        cluster: Any = client.RedisCluster.from_url(settings.redis_url, **limits)
+        return cluster  # type: ignore[no-any-return]
+    return client.Redis.from_url(settings.redis_url, **limits)
+
+
+def connect_sync(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> redis.Redis:
+    """A blocking client that gives up quickly; connects at the first command."""
+    import redis as client
+
+    return client.Redis.from_url(
+        settings.redis_url, **{**_limits(), "socket_connect_timeout": timeout_s, "socket_timeout": timeout_s}
+    )
+
+
+@contextmanager
+def translated(settings: Settings, channel: str = "") -> Iterator[None]:
+    """Turn the client's exceptions into BusError, FullError (server out of memory) and UnavailableError (retryable)."""
+    import redis.exceptions as redis_errors
+
+    try:
+        yield
+    except (redis_errors.AuthenticationError, redis_errors.NoPermissionError) as error:
+        raise BusError(
+            f"{settings.shown_url} refuses this user: {error}. Check user and password in REDIS_URL"
+        ) from error
+    except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError, TimeoutError) as error:
+        raise UnavailableError(settings.shown_url, str(error) or type(error).__name__) from error
+    except redis_errors.ResponseError as error:
+        text = str(error)
+        if "OOM" in text[:80]:
+            raise FullError(channel or "any") from error
+        if text.startswith(("MISCONF", "READONLY", "LOADING", "MASTERDOWN", "BUSY ")):
+            raise UnavailableError(settings.shown_url, text) from error
+        if text.startswith(("NOAUTH", "WRONGPASS", "NOPERM")):
+            raise BusError(
+                f"{settings.shown_url} refuses this user: {text}. Check user and password in REDIS_URL"
+            ) from error
+        raise BusError(f"{settings.shown_url} answered: {text}") from error

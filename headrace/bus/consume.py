@@ -1,0 +1,380 @@
+"""Consuming: a member of a group reads batches and decides each entry exactly once.
+
+Rules that the commit's proof rests on:
+
+1. A consumer name serves one read that brought entries, then no other; commit deletes it. After a read whose reply may
+   be lost the name is abandoned: its entries come back to somebody by claim.
+2. Whoever holds entries renews its claim on them. Who was silent for `claim_ms` loses them to another worker; if it
+   wakes up and commits first, it has decided them all the same, and the other's commit says so.
+3. An entry that keeps killing its worker is delivered alone from the third time on, and given up after `max_attempts`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from headrace.batching import BatchBound
+from headrace.bus.bus import Bus
+from headrace.bus.commit import Commit, Left
+from headrace.bus.connection import translated
+from headrace.bus.scripts import Request, payload, script
+from headrace.channels import DEAD
+from headrace.errors import BusError, GroupLostError, UnavailableError
+from headrace.events import EntryDead
+from headrace.positions import Entry, Position
+from headrace.retry import Backoff, Schedule
+
+BLOCK_MS = 500
+"""Longest wait of one read, hence for a consumer to notice that it shall stop."""
+RECONNECT = Backoff(50, 2_000)
+
+
+@dataclass(slots=False)
+class Batch:
+    """What one read brought: `ids` are positions as the log spells them, `payloads` the events' bytes, in log order."""
+
+    consumer: str
+    ids: list[bytes]
+    payloads: list[bytes]
+    attempts: dict[bytes, int] = field(default_factory=dict)
+    """Deliveries of entries that were delivered before; missing means that this is the first."""
+    read_at: float = 0.0
+    """Unix time of the read, seconds."""
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """The same as entries with parsed positions."""
+        return [Entry(Position.parse(i), p) for i, p in zip(self.ids, self.payloads, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(slots=True)
+class Decision(Commit):
+    """The commit of one batch: every entry is acknowledged, unless `retry` keeps it or `dead` gives it up."""
+
+    batch: Batch = field(default_factory=lambda: Batch("", [], []))
+    worker: str = ""
+    max_attempts: int = 1
+    retries: list[bytes] = field(default_factory=list)
+
+    def retry(self, position: Position | bytes, reason: str) -> bool:
+        """Keep an entry for another attempt; False if it had its last one and became a dead letter for `reason`."""
+        spelled = _spelled(position)
+        if self.batch.attempts.get(spelled, 1) >= self.max_attempts:
+            self.dead(spelled, f"{reason} (given up after {self.max_attempts} attempts)")
+            return False
+        self.entries.remove(spelled)
+        self.retries.append(spelled)
+        self.kept += 1
+        self.count(f"retry:{self.channel}:{self.group}")
+        return True
+
+    def dead(self, position: Position | bytes, reason: str) -> None:
+        """Give an entry up: it becomes a dead letter with its reason, its bytes and its attempts."""
+        spelled = _spelled(position)
+        letter = EntryDead(
+            id=f"{self.group}.{self.channel}.{self.partition}-{spelled.decode()}",
+            time=time.time(),
+            channel=self.channel,
+            partition=self.partition,
+            position=spelled.decode(),
+            group=self.group,
+            reason=reason,
+            attempts=self.batch.attempts.get(spelled, 1),
+            payload=self.batch.payloads[self.batch.ids.index(spelled)],
+            worker=self.worker,
+        )
+        self.append(DEAD, [letter])
+        self.count(f"dead:{self.channel}:{self.group}")
+
+
+class Consumer:
+    """A member of a group on one partition. A context manager; `async for` gives batches until `stop` is called."""
+
+    def __init__(
+        self, bus: Bus, channel: str, group: str, *, worker: str, partition: int, start: Literal["start", "now"]
+    ) -> None:
+        self.bus, self.channel, self.group, self.partition, self.worker = bus, channel, group, partition, worker
+        self._start = start
+        self._settings = bus.settings
+        self._client: Any = bus._client
+        self._log = bus.names.log(channel, partition)
+        self._member = f"{worker}.{secrets.token_hex(3)}"
+        self._reads = 0
+        self._bound = BatchBound(self._settings.consume_entries, self._settings.consume_bytes)
+        self._backoff = Backoff(self._settings.retry_base_ms, self._settings.retry_limit_ms)
+        self._schedule = Schedule()
+        self._open: dict[str, list[bytes]] = {}
+        self._attempts: dict[bytes, int] = {}
+        self._claimed: list[Batch] = []
+        self._next_claim_s = 0.0
+        self._renewed_s = 0.0
+        self._stopping = False
+        self._renewal: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Consumer:
+        await self._create()
+        self._renewed_s = time.monotonic()
+        self._renewal = asyncio.create_task(self._renew_forever(), name=f"renew {self.channel}")
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._renewal:
+            self._renewal.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._renewal
+        with suppress(BusError):  # what is not released comes back to others by claim
+            await self._hand_back()
+
+    def stop(self) -> None:
+        """End the iteration after the batch in hand."""
+        self._stopping = True
+
+    async def __aiter__(self) -> AsyncIterator[Batch]:
+        failures = 0
+        while not self._stopping:
+            try:
+                batch = await self.next(BLOCK_MS)
+            except UnavailableError:
+                failures += 1
+                self._reads += 1  # rule 1: the reply may be lost
+                await asyncio.sleep(RECONNECT.delay_ms(failures) / 1000)
+                continue
+            failures = 0
+            if batch:
+                yield batch
+
+    async def next(self, block_ms: int | None = None) -> Batch | None:
+        """The next batch: due retries, then what dead workers left, then new entries; None if nothing came in time.
+
+        `block_ms` None does not wait at all, which makes an endless loop finite for tests.
+        """
+        now = time.monotonic()
+        if due := self._schedule.take(now, self._settings.consume_entries):
+            if batch := await self._reclaim(due):
+                return batch
+        if not self._claimed and now >= self._next_claim_s:
+            self._next_claim_s = now + self._settings.claim_ms / 2000
+            await self._claim()
+        if self._claimed:
+            return self._hand_out(self._claimed.pop(0))
+        if block_ms is not None and (next_s := self._schedule.next_s()) is not None:
+            block_ms = max(1, min(block_ms, int((next_s - now) * 1000)))
+        return await self._read(block_ms)
+
+    def commit(self, batch: Batch) -> Decision:
+        """Begin to decide a batch."""
+        return Decision(
+            partition=self.partition,
+            channel=self.channel,
+            group=self.group,
+            consumer=batch.consumer,
+            entries=list(batch.ids),
+            batch=batch,
+            worker=self.worker,
+            max_attempts=self._settings.max_attempts,
+        )
+
+    async def finish(self, work: Decision, rebuild: Callable[[Batch], Decision] | None = None) -> list[Position] | Left:
+        """Write a decision, trying for as long as the server is away; what others decided meanwhile is left to them.
+
+        When only part of the batch is still ours, `rebuild` makes the decision for that part and the same goes on with
+        it; without `rebuild` the Left is returned and nothing was written. Raises LeaseLostError, GroupLostError.
+        """
+        failures = 0
+        while True:
+            try:
+                answer = await self._write(work)
+            except UnavailableError:
+                failures += 1
+                await asyncio.sleep(RECONNECT.delay_ms(failures) / 1000)
+                continue
+            if isinstance(answer, Left) and answer.positions and rebuild:
+                work = rebuild(_part(work.batch, answer))
+                continue
+            self._settle(work, answer)
+            return answer
+
+    async def _write(self, work: Decision) -> list[Position] | Left:
+        try:
+            if not work.entries and work.retries:
+                return []
+            return await self.bus.commit(work)
+        except BusError as error:
+            if "NOGROUP" in str(error):
+                raise GroupLostError(self.channel, self.group) from error
+            raise
+
+    def _settle(self, work: Decision, answer: list[Position] | Left) -> None:
+        self._open.pop(work.consumer, None)
+        if isinstance(answer, Left):
+            return
+        now = time.monotonic()
+        for spelled in work.retries:
+            attempt = work.batch.attempts.get(spelled, 1)
+            self._attempts[spelled] = attempt
+            self._schedule.add(Position.parse(spelled), work.consumer, now + self._backoff.delay_ms(attempt) / 1000)
+
+    def _name(self) -> str:
+        return f"{self._member}.{self._reads}"
+
+    def _hand_out(self, batch: Batch) -> Batch:
+        self._open[batch.consumer] = batch.ids
+        return batch
+
+    async def _create(self) -> None:
+        request = Request(script("group"), [self._log], [self.group, "0" if self._start == "start" else "$"])
+        await self.bus.call(request, self.channel)
+
+    async def _read(self, block_ms: int | None) -> Batch | None:
+        name = self._name()
+        try:
+            with translated(self._settings, self.channel):
+                raw = await self._client.xreadgroup(
+                    self.group, name, {self._log: ">"}, count=self._bound.next_count(), block=block_ms
+                )
+        except BusError as error:
+            if "NOGROUP" in str(error):
+                raise GroupLostError(self.channel, self.group) from error
+            raise
+        if not raw:
+            return None
+        found = raw[0][1] if isinstance(raw, list) else next(iter(raw.values()))[0]
+        batch = _batch(name, found)
+        if batch is None:
+            return None
+        self._reads += 1
+        self._bound.observe(len(batch), sum(map(len, batch.payloads)))
+        return self._hand_out(batch)
+
+    async def _claim(self) -> None:
+        """Take over what workers left that were silent for `claim_ms`, rule 3 applied."""
+        name = self._name()
+        with translated(self._settings, self.channel):
+            raw = await self._client.xautoclaim(
+                self._log, self.group, name, self._settings.claim_ms, "0-0", count=self._bound.next_count()
+            )
+        batch = _batch(name, raw[1])
+        if batch is None:
+            return
+        self._reads += 1
+        await self._count_deliveries(batch)
+        hard = [i for i in batch.ids if batch.attempts.get(i, 1) > 2]
+        if not hard:
+            self._claimed.append(batch)
+            return
+        for spelled in hard:  # alone, under a name of its own
+            if alone := await self._move([spelled]):
+                self._claimed.append(alone)
+        easy = _part(batch, Left([Position.parse(i) for i in batch.ids if i not in set(hard)]))
+        if easy.ids:
+            self._claimed.append(easy)
+
+    async def _reclaim(self, due: list[tuple[Position, str]]) -> Batch | None:
+        """Deliver entries kept for retry again, under a new name; their old names are given up when empty."""
+        batch = await self._move([str(position).encode() for position, _ in due])
+        waiting = self._schedule.holders()
+        empty = sorted({holder for _, holder in due} - set(waiting))
+        if empty:
+            await self.bus.call(Request(script("forget"), [self._log], [self.group, *empty]), self.channel)
+        return self._hand_out(batch) if batch else None
+
+    async def _move(self, ids: list[bytes]) -> Batch | None:
+        name = self._name()
+        self._reads += 1
+        with translated(self._settings, self.channel):
+            raw = await self._client.xclaim(self._log, self.group, name, 0, ids)
+        batch = _batch(name, raw)
+        if batch:
+            await self._count_deliveries(batch)
+        return batch
+
+    async def _count_deliveries(self, batch: Batch) -> None:
+        with translated(self._settings, self.channel):
+            rows = await self._client.xpending_range(
+                self._log,
+                self.group,
+                min=batch.ids[0],
+                max=batch.ids[-1],
+                count=len(batch),
+                consumername=batch.consumer,
+            )
+        for row in rows:
+            delivered = int(row["times_delivered"])
+            if delivered > 1:
+                batch.attempts[bytes(row["message_id"])] = delivered
+
+    async def _renew_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.claim_ms / 3000)
+            now = time.monotonic()
+            if now - self._renewed_s < self._settings.claim_ms / 1000:
+                with suppress(BusError):
+                    await self._renew()
+            self._renewed_s = now  # after a stall others own our entries: leave those to them
+
+    async def _renew(self) -> None:
+        held = dict(self._open)
+        for batch in self._claimed:
+            held[batch.consumer] = batch.ids
+        for holder, positions in self._schedule.holders().items():
+            held[holder] = [str(position).encode() for position in positions]
+        for name, ids in held.items():
+            for at in range(0, len(ids), 1000):
+                with translated(self._settings, self.channel):
+                    await self._client.xclaim(self._log, self.group, name, 0, ids[at : at + 1000], justid=True)
+
+    async def _hand_back(self) -> None:
+        """Give up the names that hold nothing; entries still held go to whoever claims first, at once."""
+        held = [i for ids in self._open.values() for i in ids]
+        held += [i for batch in self._claimed for i in batch.ids]
+        held += [str(p).encode() for positions in self._schedule.holders().values() for p in positions]
+        for at in range(0, len(held), 1000):
+            with translated(self._settings, self.channel):
+                await self._client.xclaim(
+                    self._log,
+                    self.group,
+                    self._name(),
+                    0,
+                    held[at : at + 1000],
+                    idle=self._settings.claim_ms,
+                    justid=True,
+                )
+        if not held:
+            await self.bus.call(Request(script("forget"), [self._log], [self.group, self._name()]), self.channel)
+
+
+def _batch(consumer: str, raw: Any) -> Batch | None:
+    ids: list[bytes] = []
+    payloads: list[bytes] = []
+    for identity, fields in raw:
+        if fields:  # an entry deleted by somebody's hand has no fields any more
+            ids.append(identity)
+            payloads.append(payload(fields))
+    return Batch(consumer, ids, payloads, read_at=time.time()) if ids else None
+
+
+def _part(batch: Batch, left: Left) -> Batch:
+    """The same batch with only the entries that are left."""
+    keep = {str(position).encode() for position in left.positions}
+    pairs = [(i, p) for i, p in zip(batch.ids, batch.payloads, strict=True) if i in keep]
+    return Batch(
+        batch.consumer,
+        [i for i, _ in pairs],
+        [p for _, p in pairs],
+        {i: n for i, n in batch.attempts.items() if i in keep},
+        batch.read_at,
+    )
+
+
+def _spelled(position: Position | bytes) -> bytes:
+    return position if isinstance(position, bytes) else str(position).encode()

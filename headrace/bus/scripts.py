@@ -1,0 +1,176 @@
+"""The scripts, and the pure half of calling them: arguments out, replies in. Both colours, async and sync, use these.
+
+A script is called by its SHA, with its text as the fallback at each call: scripts vanish when a server restarts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal, NamedTuple
+
+from headrace.channels import Names
+from headrace.errors import EventError
+from headrace.positions import START, Entry, Position
+from headrace.recovery import Snapshot
+from headrace.settings import Settings
+
+Argument = str | bytes | int
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script's text and the name the server knows it by."""
+
+    text: str
+    sha: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
+
+
+class Request(NamedTuple):
+    """One script call."""
+
+    script: Script
+    keys: list[str]
+    args: list[Argument]
+
+
+_APPENDING = frozenset({"publish", "commit", "take"})
+
+
+@cache
+def script(name: str) -> Script:
+    """The script of an operation; those that write logs begin with the shared append."""
+    folder = files("headrace.bus")
+    text = (folder / f"{name}.lua").read_text()
+    if name in _APPENDING:
+        text = (folder / "append.lua").read_text() + text
+    return Script(text)
+
+
+def new_epoch() -> str:
+    """A random name for a log, should the script have to begin one."""
+    return secrets.token_hex(5)
+
+
+class PublishCall(NamedTuple):
+    """A batch of one producer for one partition; `first` is the sequence number of `events[0]`, counted from 1."""
+
+    channel: str
+    partition: int
+    producer: str
+    first: int
+    events: Sequence[bytes]
+
+
+class Accepted(NamedTuple):
+    """What a publish call led to.
+
+    `ok`: all is in the log. `full`: only the events up to sequence `taken`. `ahead`: nothing, as the server holds only up
+    to `taken`, less than the batch builds on. `positions` maps sequence numbers of the batch to where the events are.
+    """
+
+    status: Literal["ok", "full", "ahead"]
+    taken: int
+    added: int
+    epoch: str
+    positions: dict[int, Position]
+
+
+def pushing(settings: Settings) -> list[Argument]:
+    """The arguments that every appending script takes: epoch for a new log, verb, whether to push unheard."""
+    return [new_epoch(), "PUBLISH", 1 if settings.cluster else 0]
+
+
+def publish_request(names: Names, settings: Settings, call: PublishCall) -> Request:
+    """The call that publishes a batch. Raises EventError for an event that is empty or too large."""
+    for event in call.events:
+        if not 0 < len(event) <= settings.event_limit_bytes:
+            raise EventError(
+                f"an event of {len(event)} bytes cannot be published: the limit is {settings.event_limit_bytes} "
+                "(HEADRACE_EVENT_LIMIT_BYTES)"
+            )
+    channel, partition, producer, first, events = call
+    return Request(
+        script("publish"),
+        [
+            names.log(channel, partition),
+            names.head(channel, partition),
+            names.fence(channel, partition, producer),
+            names.second(partition),
+        ],
+        [
+            names.live(channel, partition),
+            *pushing(settings),
+            first,
+            settings.depth_limit,
+            settings.fence_ttl_s,
+            channel,
+            settings.bucket_ttl_s,
+            *events,
+        ],
+    )
+
+
+def publish_reply(call: PublishCall, raw: Sequence[Any]) -> Accepted:
+    """Read the script's answer."""
+    status, taken = _text(raw[0]), int(raw[1])
+    if status == "ahead":
+        return Accepted("ahead", taken, 0, "", {})
+    added, newest, epoch, since, before = int(raw[2]), _text(raw[3]), _text(raw[4]), _text(raw[5]), _text(raw[6])
+    positions: dict[int, Position] = {}
+    if before:  # the part that a call before this one appended, all within its one millisecond
+        earlier = Position.parse(before)
+        held = taken - added
+        for sequence in range(max(int(since), call.first), min(held, call.first + len(call.events) - 1) + 1):
+            positions[sequence] = Position(earlier.ms, earlier.number - (held - sequence))
+    if added:
+        last = Position.parse(newest)
+        for sequence in range(taken - added + 1, taken + 1):
+            positions[sequence] = Position(last.ms, last.number - (taken - sequence))
+    return Accepted("full" if status == "full" else "ok", taken, added, epoch, positions)
+
+
+def resume_request(names: Names, channel: str, partition: int, last: Position, count: int) -> Request:
+    keys = [names.log(channel, partition), names.head(channel, partition)]
+    return Request(script("resume"), keys, [str(last), count])
+
+
+def resume_reply(raw: Sequence[Any]) -> Snapshot:
+    epoch, newest = head_reply(raw[0])
+    oldest, before = _text(raw[1]), _text(raw[2])
+    return Snapshot(
+        epoch,
+        newest,
+        Position.parse(oldest) if oldest else None,
+        Position.parse(before) if before else None,
+        entries_reply(raw[3]),
+    )
+
+
+def head_reply(raw: Any) -> tuple[str, Position]:
+    """Epoch and newest position in a head key; empty and START where there is none."""
+    if not raw:
+        return "", START
+    epoch, _, newest = _text(raw).partition(" ")
+    return epoch, Position.parse(newest)
+
+
+def entries_reply(raw: Sequence[Any]) -> list[Entry]:
+    """Entries as stream commands return them; those deleted under a reader (no fields) are left out."""
+    return [Entry(Position.parse(identity), payload(fields)) for identity, fields in raw if fields]
+
+
+def payload(fields: Any) -> bytes:
+    """The event's bytes in a log entry, which has one field; a script gives fields as a list, a client as a dict."""
+    return next(iter(fields.values())) if isinstance(fields, dict) else fields[1]  # type: ignore[no-any-return]
+
+
+def _text(raw: Any) -> str:
+    return raw.decode() if isinstance(raw, bytes) else str(raw)

@@ -1,0 +1,205 @@
+"""The frame: one snapshot of all statistics, published 4 times a second. Channels `frames`, `frames-long`.
+
+Counts are exact (they equal a recount of the logs); rates are per second over the last 5 s, 30 s and 5 min of closed
+and running seconds; times are milliseconds unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from headrace.events.base import Event, Scalar
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Part of a frame."""
+
+
+class Rate(View, frozen=True):
+    """Events a second over three windows."""
+
+    s5: float = 0.0
+    s30: float = 0.0
+    m5: float = 0.0
+
+
+class ChannelView(View, frozen=True, kw_only=True):
+    """One channel over all its partitions. `total` counts events ever appended."""
+
+    name: str
+    total: int = 0
+    rate: Rate = Rate()
+    byte_rate: Rate = Rate()
+    length: int = 0
+    memory_bytes: int = 0
+    limit: int = 0
+
+
+class GroupView(View, frozen=True, kw_only=True):
+    """One group: depth = lag + in_flight; `oldest_ms` is the age of the oldest entry not committed."""
+
+    channel: str
+    group: str
+    lag: int = 0
+    in_flight: int = 0
+    oldest_ms: float = 0.0
+    committed: Rate = Rate()
+    dead: Rate = Rate()
+    retried: Rate = Rate()
+    total: int = 0
+    """Entries committed since the log began."""
+    dead_total: int = 0
+    drain_s: float | None = None
+    """Time to drain at the present rates; None = it grows."""
+
+
+class LatencyView(View, frozen=True, kw_only=True):
+    """Percentiles of one stage over 30 s: `wait` (created to read), `model`, `commit`, `total` (created to committed)."""
+
+    stage: str
+    count: int = 0
+    p50_ms: float = 0.0
+    p95_ms: float = 0.0
+    p99_ms: float = 0.0
+
+
+class QualityView(View, frozen=True, kw_only=True):
+    """What labels said of one model version, since it was first joined."""
+
+    joined: int = 0
+    correct: int = 0
+    confusion: list[list[int]] = []
+    """Rows: actual class; columns: predicted class."""
+    sum_abs: float = 0.0
+    sum_sq: float = 0.0
+    sum_y: float = 0.0
+    sum_y2: float = 0.0
+    recent: list[tuple[float, int, int]] = []
+    """(Unix seconds, joined, correct) for the last minutes, by 10 s."""
+
+
+class ModelView(View, frozen=True, kw_only=True):
+    """One model version that is in service or had traffic lately."""
+
+    name: str
+    version: int
+    champion: bool = False
+    kind: str = "classification"
+    labels: list[str] = []
+    image: tuple[int, int] | None = None
+    """Height and width when a row is an image."""
+    requests: Rate = Rate()
+    rows: Rate = Rate()
+    requests_total: int = 0
+    rows_total: int = 0
+    latency: LatencyView | None = None
+    classes: list[int] = []
+    """Predicted classes over 5 min."""
+    confidence: list[int] = []
+    """Histogram of confidence over 5 min, 20 equal bins from 0 to 1."""
+    quality: QualityView = QualityView()
+    scores: dict[str, float] = {}
+    """Metrics on held-out rows from training."""
+
+
+class RunView(View, frozen=True, kw_only=True):
+    """One training run over its ranks. `state`: running, stalled, finished, failed, crashed."""
+
+    run: str
+    name: str
+    state: str
+    parent: str = ""
+    params: dict[str, Scalar] = {}
+    started: float = 0.0
+    updated: float = 0.0
+    ended: float = 0.0
+    step: int = 0
+    total_steps: int = 0
+    steps_per_s: float = 0.0
+    ranks: int = 1
+    metrics: dict[str, float | None] = {}
+    best: dict[str, float | None] = {}
+    """Smallest value of metrics whose name has loss or error in it, largest of the others."""
+    error: str = ""
+    candidates: int = 0
+    cost_us: float = 0.0
+
+
+class WorkerView(View, frozen=True, kw_only=True):
+    """One living process of headrace; `age_s` is the time since its last sign of life."""
+
+    worker: str
+    kind: str
+    host: str = ""
+    pid: int = 0
+    started: float = 0.0
+    age_s: float = 0.0
+    rate: float = 0.0
+    batch_mean: float = 0.0
+    busy: float = 0.0
+    memory_bytes: int = 0
+    events: int = 0
+    failed: int = 0
+    models: dict[str, int] = {}
+    state: str = "up"
+    """up, late"""
+
+
+class ServerView(View, frozen=True, kw_only=True):
+    """The server. `durability`: always, everysec, no, off, unknown."""
+
+    product: str = ""
+    version: str = ""
+    uptime_s: float = 0.0
+    memory_bytes: int = 0
+    memory_limit_bytes: int = 0
+    clients: int = 0
+    operations: float = 0.0
+    """Commands a second, as the server counts them."""
+    durability: str = "unknown"
+
+
+class LiveView(View, frozen=True, kw_only=True):
+    """What all subscribers of headrace's own processes saw: pushed, fetched from the log instead, in neither."""
+
+    live: int = 0
+    healed: int = 0
+    lost: int = 0
+    dropped: int = 0
+    """Events that publishers gave up (and said so)."""
+    unknown: int = 0
+    """Events of unknown type."""
+    taken: int = 0
+    """Events taken in from plain PUBLISH."""
+    refused: int = 0
+    """Plain PUBLISH that was no event, or a duplicate."""
+
+
+class AlertView(View, frozen=True, kw_only=True):
+    """An alert that is raised now."""
+
+    name: str
+    subject: str = ""
+    severity: str = "warning"
+    text: str = ""
+    since: float = 0.0
+
+
+class Frame(Event, frozen=True, kw_only=True, tag="frame"):
+    """All statistics at `time`. `number` counts the frames of one aggregator; a jump back means a new leader."""
+
+    number: int = 0
+    aggregator: str = ""
+    prefix: str = ""
+    channels: list[ChannelView] = []
+    groups: list[GroupView] = []
+    latency: list[LatencyView] = []
+    models: list[ModelView] = []
+    runs: list[RunView] = []
+    """Running ones first, then the newest; at most 40."""
+    points: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    """New points of curves since the last frame: run, metric, (step, value); see `headrace.curves`."""
+    workers: list[WorkerView] = []
+    server: ServerView = ServerView()
+    live: LiveView = LiveView()
+    alerts: list[AlertView] = []

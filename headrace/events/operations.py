@@ -1,0 +1,96 @@
+"""Operations: dead letters, workers, publishers, models, alerts. Channels `dead`, `workers`, `models`, `alerts`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from headrace.events.base import Event
+
+
+class EntryDead(Event, frozen=True, kw_only=True, tag="entry.dead"):
+    """An entry became a dead letter: `payload` is the event's own bytes, so that it can be published again."""
+
+    channel: str
+    partition: int
+    position: str
+    group: str
+    reason: str
+    attempts: int
+    payload: bytes
+    worker: str = ""
+
+
+class WorkerAlive(Event, frozen=True, kw_only=True, tag="worker.alive"):
+    """One second in the life of a process of headrace. Counts are since its start; a gone worker stops sending."""
+
+    worker: str
+    kind: str
+    """scorer, aggregator, dashboard, gateway, publisher"""
+    host: str = ""
+    pid: int = 0
+    started: float = 0.0
+    events: int = 0
+    batches: int = 0
+    failed: int = 0
+    busy: float = 0.0
+    """Share of the last second spent working, 0 to 1."""
+    batch_mean: float = 0.0
+    """Mean entries a batch in the last second."""
+    memory_bytes: int = 0
+    models: dict[str, int] = {}
+    """Models loaded, and their version."""
+    live: int = 0
+    healed: int = 0
+    lost: int = 0
+    dropped: int = 0
+    unknown: int = 0
+    """Events of unknown type seen."""
+
+
+class WorkerStopped(Event, frozen=True, kw_only=True, tag="worker.stopped"):
+    """A process of headrace ended on purpose; what it held was handed back."""
+
+    worker: str
+    kind: str
+
+
+class PublisherReport(Event, frozen=True, kw_only=True, tag="publisher.report"):
+    """What became of a publisher's events so far: nothing is dropped without being counted here."""
+
+    producer: str
+    accepted: int = 0
+    dropped: dict[str, int] = {}
+    """Events given up, by event type."""
+    spilled: int = 0
+    lost: int = 0
+    """Accepted events that the server lost in a power cut and that were no longer in the buffer."""
+    host: str = ""
+    pid: int = 0
+
+
+class ModelPromoted(Event, frozen=True, kw_only=True, tag="model.promoted"):
+    """`version` of a model is in service from now on, and `previous` (0 = none) no longer."""
+
+    model: str
+    version: int
+    sha256: str
+    previous: int = 0
+    reason: str = ""
+
+
+class ModelRefused(Event, frozen=True, kw_only=True, tag="model.refused"):
+    """A worker could not load a version and keeps the one it has."""
+
+    model: str
+    version: int
+    worker: str
+    reason: str
+
+
+class Alert(Event, frozen=True, kw_only=True, tag="alert"):
+    """Something needs a person, or no longer does. `name` and `subject` together identify it."""
+
+    name: str
+    state: Literal["raised", "cleared"]
+    severity: Literal["warning", "critical"] = "warning"
+    text: str = ""
