@@ -55,9 +55,9 @@ def pack_rows(rows: Any) -> Matrix:
         return _pack_nested(rows)
     if view.ndim not in (1, 2) or view.format not in ("f", "d"):
         raise EventError("a buffer of rows must hold floats in one or two dimensions")
-    shape = view.shape if view.ndim == 2 else (1, view.shape[0])
+    size = tuple(view.shape or (0,))
     kind = "<f4" if view.format == "f" else "<f8"
-    return Matrix(kind, tuple(shape or (0, 0)), view.tobytes())
+    return Matrix(kind, size if view.ndim == 2 else (1, *size), view.tobytes())
 
 
 def _pack_nested(rows: Sequence[Any]) -> Matrix:

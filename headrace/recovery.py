@@ -1,4 +1,4 @@
-"""How a subscriber misses nothing: what pushes and log snapshots mean, given the last event seen. Pure; no I/O, no clock.
+"""How a subscriber misses nothing: what pushes and snapshots of the log mean, given the last event seen. Pure.
 
 Rules, for one partition:
 
@@ -7,8 +7,8 @@ Rules, for one partition:
 2. What was seen already is dropped. Any other number is a gap: read the log from the last position seen.
 3. Another epoch means that the log was replaced: say so, and begin at its beginning.
 4. The log begins after the event that should come next: that many were trimmed before they were seen. They are lost.
-5. The last event seen is not in the log, though older ones are: the log went back (a power cut). Say to where, and go on
-   from there; what was seen after that place is void.
+5. The last event seen is not in the log, though older ones are: the log went back (a power cut). Say to where, and go
+   on from there; what was seen after that place is void.
 6. Silence proves nothing: read the log now and then, and whenever the connection was made anew.
 """
 
@@ -93,7 +93,7 @@ def resumed(seen: Seen, log: Snapshot) -> tuple[Seen, list[Notice], list[Entry]]
     if log.epoch != seen.epoch:
         notices: list[Notice] = [Replaced(log.epoch)] if seen.epoch else []
         return Seen(log.epoch, START), notices, []
-    if seen.last != START and log.before != seen.last and log.before is not None:
+    if seen.last not in (START, log.before) and log.before is not None:
         return Seen(seen.epoch, log.before), [WentBack(log.before)], []
     if not log.entries:
         return seen, [], []

@@ -63,9 +63,7 @@ def translated(settings: Settings, channel: str = "") -> Iterator[None]:
     try:
         yield
     except (redis_errors.AuthenticationError, redis_errors.NoPermissionError) as error:
-        raise BusError(
-            f"{settings.shown_url} refuses this user: {error}. Check user and password in REDIS_URL"
-        ) from error
+        raise _refused(settings, error) from error
     except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError, TimeoutError) as error:
         raise UnavailableError(settings.shown_url, str(error) or type(error).__name__) from error
     except redis_errors.ResponseError as error:
@@ -75,7 +73,9 @@ def translated(settings: Settings, channel: str = "") -> Iterator[None]:
         if text.startswith(("MISCONF", "READONLY", "LOADING", "MASTERDOWN", "BUSY ")):
             raise UnavailableError(settings.shown_url, text) from error
         if text.startswith(("NOAUTH", "WRONGPASS", "NOPERM")):
-            raise BusError(
-                f"{settings.shown_url} refuses this user: {text}. Check user and password in REDIS_URL"
-            ) from error
+            raise _refused(settings, error) from error
         raise BusError(f"{settings.shown_url} answered: {text}") from error
+
+
+def _refused(settings: Settings, error: Exception) -> BusError:
+    return BusError(f"{settings.shown_url} refuses this user: {error}. Check user and password in REDIS_URL")

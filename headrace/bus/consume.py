@@ -159,9 +159,9 @@ class Consumer:
         `block_ms` None does not wait at all, which makes an endless loop finite for tests.
         """
         now = time.monotonic()
-        if due := self._schedule.take(now, self._settings.consume_entries):
-            if batch := await self._reclaim(due):
-                return batch
+        due = self._schedule.take(now, self._settings.consume_entries)
+        if due and (batch := await self._reclaim(due)):
+            return batch
         if not self._claimed and now >= self._next_claim_s:
             self._next_claim_s = now + self._settings.claim_ms / 2000
             await self._claim()

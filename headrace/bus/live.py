@@ -1,4 +1,4 @@
-"""The live side's drivers: who listens to pub/sub. A driver reconnects for ever and says each time when it stands again.
+"""The live side's drivers: who listens to pub/sub. They reconnect for ever and say each time when they stand again.
 
 Two drivers behind one seam: redis.asyncio (here) and asyncio-redis (live_asyncio_redis.py).
 """

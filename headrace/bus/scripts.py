@@ -72,8 +72,8 @@ class PublishCall(NamedTuple):
 class Accepted(NamedTuple):
     """What a publish call led to.
 
-    `ok`: all is in the log. `full`: only the events up to sequence `taken`. `ahead`: nothing, as the server holds only up
-    to `taken`, less than the batch builds on. `positions` maps sequence numbers of the batch to where the events are.
+    `ok`: all is in the log. `full`: only the events up to sequence `taken`. `ahead`: nothing, as the server holds only
+    up to `taken`, less than the batch builds on. `positions` maps sequence numbers of the batch to where they are.
     """
 
     status: Literal["ok", "full", "ahead"]

@@ -25,7 +25,7 @@ CHECK_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Events of one partition in order, or a notice about it; `healed` ones came from the log instead of the live side."""
+    """Events of one partition in order, or a notice about it; `healed` ones came from the log."""
 
     channel: str
     partition: int
@@ -69,7 +69,8 @@ class Subscription:
         if self._bus.settings.live_driver == "asyncio-redis":
             from headrace.bus.live_asyncio_redis import AsyncioRedisLive
 
-            return AsyncioRedisLive(self._bus.settings)
+            other: Live = AsyncioRedisLive(self._bus.settings)
+            return other
         return RedisLive(self._bus._client, self._bus.settings)
 
     async def __aenter__(self) -> Subscription:

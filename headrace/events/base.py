@@ -32,7 +32,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_de
 
 
 class Matrix(msgspec.Struct, frozen=True, gc=False):
-    """An array as raw little-endian bytes: `data` holds `shape` items of numpy `dtype` (`<f4`, `<f8`, `<i2`, `<i4`, `<i8`).
+    """An array as raw little-endian bytes: `data` holds `shape` items of numpy `dtype` (<f4, <f8, <i2, <i4 or <i8).
 
     `headrace.arrays` turns it into numpy and back and refuses a size that does not fit the shape.
     """

@@ -54,7 +54,7 @@ class GroupView(View, frozen=True, kw_only=True):
 
 
 class LatencyView(View, frozen=True, kw_only=True):
-    """Percentiles of one stage over 30 s: `wait` (created to read), `model`, `commit`, `total` (created to committed)."""
+    """Percentiles of one stage over 30 s: `wait` (created to read), `model`, `commit`, `total` (created to the end)."""
 
     stage: str
     count: int = 0

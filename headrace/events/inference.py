@@ -82,7 +82,7 @@ class PredictionJoined(Event, frozen=True, kw_only=True, tag="prediction.joined"
 
 
 class PredictionSampled(Event, frozen=True, kw_only=True, tag="prediction.sampled"):
-    """One scored row, picked for the page at a bounded rate: `shown` of `scored` rows since the worker's last sample."""
+    """One scored row, picked for the page at a bounded rate: one of `rows_scored`."""
 
     model: str
     version: int

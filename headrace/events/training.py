@@ -51,7 +51,7 @@ class RunCandidate(Event, frozen=True, kw_only=True, tag="run.candidate"):
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
-    """A run ended: `finished`, `failed` (its code raised `error`), or `crashed` (the process ended without saying so)."""
+    """A run ended: `finished`, `failed` (its code raised `error`), or `crashed` (its process ended without a word)."""
 
     run: str
     status: Literal["finished", "failed", "crashed"] = "finished"
