@@ -175,7 +175,8 @@ class _Launched:
                 failure = self._try(port, held)
                 if failure is None:
                     self.port = port
-                    sign(held, f"the server at {self.url} (process {self.process.pid}, started by process {os.getpid()})")
+                    processes = f"process {self.process.pid}, started by process {os.getpid()}"
+                    sign(held, f"the server at {self.url} ({processes})")
                     return
                 said = _last_lines(self.log_path, said_before_bytes)
                 refused = any(PORT_REFUSED in line for line in said)
