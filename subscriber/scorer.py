@@ -1,0 +1,234 @@
+"""The scorer: reads what is waiting, scores it in one go, commits the outcome; again.
+
+    consume ──> scoring.score (a thread) ──> one Decision ──> commit
+
+The event loop only waits; decoding, predicting and packing run in one thread, so that heartbeats and promotions go on
+under load. Scale by processes: one BLAS thread each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from headrace.arrays import unpack_rows
+from headrace.bus import Batch, Bus, Commit, Consumer, Decision
+from headrace.channels import MODELS, REQUESTS, RESULTS, SCORERS, TAIL
+from headrace.codec import decode
+from headrace.errors import BusError, CodecError, HeadraceError, ModelError
+from headrace.events import ModelPromoted, ModelRefused, PredictionRequested, new_id
+from headrace.subscriber import results
+from headrace.subscriber.scoring import Outcome, Scored, score
+from headrace.subscriber.shelf import Shelf
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SAMPLES_PER_S = 20.0
+"""Predictions a scorer shows on the page each second, at any load."""
+IMAGE_VALUES = 1024
+"""Longest row that is shown."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a scorer has done since its start."""
+
+    events: int = 0
+    batches: int = 0
+    failed: int = 0
+    busy_s: float = 0.0
+    rows_since_sample: int = 0
+    sampled_s: float = 0.0
+    late: Counter[str] = field(default_factory=Counter)
+    """Latencies known only after their commit; the next commit writes them."""
+
+
+class Scorer:
+    """Scores the requests of all partitions until told to stop. `worker` is unique to this process."""
+
+    def __init__(self, bus: Bus, shelf: Shelf, worker: str) -> None:
+        self.bus, self.shelf, self.worker = bus, shelf, worker
+        self.tally = Tally()
+        self._consumers: list[Consumer] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="score")
+
+    async def run(self, stop: asyncio.Event, *, burst: bool = False) -> None:
+        """Score until `stop` is set, then finish the batch in hand. `burst` ends when nothing is waiting.
+
+        Raises GroupLostError if somebody deletes the group.
+        """
+        partitions = self.bus.names.partitions_of(REQUESTS)
+        refused = await self._threaded(self.shelf.load)
+        await self._report(refused)
+        try:
+            async with asyncio.TaskGroup() as group:
+                follow = group.create_task(self._follow_promotions())
+                scoring = [group.create_task(self._consume(partition, burst)) for partition in partitions]
+                stopping = group.create_task(self._stop_when(stop))
+                await asyncio.wait(scoring, return_when=asyncio.ALL_COMPLETED)
+                follow.cancel()
+                stopping.cancel()
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+        finally:
+            self._thread.shutdown(wait=False)
+        with suppress(BusError):
+            await self.write_late()
+
+    async def _stop_when(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        for consumer in self._consumers:
+            consumer.stop()
+
+    async def _consume(self, partition: int, burst: bool) -> None:
+        async with self.bus.consume(REQUESTS, SCORERS, worker=self.worker, partition=partition) as consumer:
+            self._consumers.append(consumer)
+            if burst:
+                while batch := await consumer.next():
+                    await self._decide(consumer, batch)
+                return
+            async for batch in consumer:
+                await self._decide(consumer, batch)
+
+    async def _decide(self, consumer: Consumer, batch: Batch) -> None:
+        started = time.perf_counter()
+        outcome, work = await self._threaded(self._score, consumer, batch)
+        self.tally.busy_s += time.perf_counter() - started
+        committing = time.perf_counter()
+
+        def rebuild(part: Batch) -> Decision:
+            nonlocal outcome
+            outcome, again = self._score(consumer, part)
+            return again
+
+        await consumer.finish(work, rebuild)
+        self._observe(batch, outcome, time.perf_counter() - committing)
+
+    def _score(self, consumer: Consumer, batch: Batch) -> tuple[Outcome, Decision]:
+        """Everything between read and commit. Runs in the thread."""
+        received = batch.read_at
+        outcome = score(batch.payloads, self.shelf.get, received)
+        work = consumer.commit(batch)
+        now = time.time()
+        partition, ids, payloads = consumer.partition, batch.ids, batch.payloads
+        events = []
+        for scored in outcome.scored:
+            events.append(results.packed(scored, ids, partition, self.worker, received, now))
+            for live, payload in results.replies(scored, ids, payloads, partition, self.worker, received, now):
+                self._reply(work, live, payload)
+            results.count(work, scored)
+            results.wait_for_labels(work, scored, ids)
+            self._count(work, results.latencies("wait", received - results.created(scored, ids)))
+            self._count(work, results.latencies("model", [scored.model_s] * len(scored.places)))
+        work.append(RESULTS, events)
+        for place, reason in results.unscored(outcome):
+            work.dead(ids[place], reason)
+            self._reject(work, batch, outcome, place, reason)
+        for place, reason in sorted(outcome.failed.items()):
+            if not work.retry(ids[place], reason):
+                self._reject(work, batch, outcome, place, reason)
+        self._sample(work, outcome, batch, partition)
+        late, self.tally.late = self.tally.late, Counter()
+        self._count(work, late)
+        return outcome, work
+
+    def _observe(self, batch: Batch, outcome: Outcome, commit_s: float) -> None:
+        tally = self.tally
+        tally.events += len(batch)
+        tally.batches += 1
+        tally.failed += len(outcome.rejected) + len(outcome.failed)
+        tally.busy_s += commit_s
+        end = time.time()
+        for scored in outcome.scored:
+            totals = end - results.created(scored, batch.ids)
+            of = f"{scored.model.name}:{scored.model.version}"
+            for stage, seconds in (("total", totals), (of, totals), ("commit", [commit_s] * len(totals))):
+                tally.late.update(results.latencies(stage, seconds))
+
+    def _reply(self, work: Decision, live: str, payload: bytes) -> None:
+        if live.startswith(self.bus.names.reply("")):  # nobody can make a scorer push anywhere else
+            work.reply(live, payload)
+
+    def _reject(self, work: Decision, batch: Batch, outcome: Outcome, place: int, reason: str) -> None:
+        request = outcome.requests.get(place)
+        if request is not None and request.reply_to:
+            live, payload = results.rejection(
+                request, batch.ids[place], batch.payloads[place], work.partition, reason, time.time()
+            )
+            self._reply(work, live, payload)
+
+    def _count(self, work: Decision, counters: Mapping[str, int]) -> None:
+        for name, n in counters.items():
+            work.count(name, n)
+
+    def _sample(self, work: Decision, outcome: Outcome, batch: Batch, partition: int) -> None:
+        """Show one prediction of this batch, unless enough were shown in the last second."""
+        self.tally.rows_since_sample += sum(sum(scored.rows) for scored in outcome.scored)
+        now = time.monotonic()
+        if not outcome.scored or now - self.tally.sampled_s < 1 / SAMPLES_PER_S:
+            return
+        scored = outcome.scored[-1]
+        row = first_row(scored)
+        if len(row) <= IMAGE_VALUES:
+            self.tally.sampled_s = now
+            rows, self.tally.rows_since_sample = self.tally.rows_since_sample, 0
+            work.append(TAIL, [results.sample(scored, batch.ids, row, partition, self.worker, batch.read_at, rows)])
+
+    async def write_late(self) -> None:
+        """Write the latencies that wait for a next commit; to be called now and then, for there may be none."""
+        if self.tally.late:
+            work = Commit(partition=0)
+            late, self.tally.late = self.tally.late, Counter()
+            for name, n in late.items():
+                work.count(name, n)
+            await self.bus.commit(work)
+
+    async def _follow_promotions(self) -> None:
+        async with self.bus.subscribe(MODELS) as subscription:
+            async for delivery in subscription:
+                for entry in delivery.entries:
+                    with suppress(CodecError):
+                        event = decode(entry.payload)
+                        if isinstance(event, ModelPromoted):
+                            await self._promote(event)
+
+    async def _promote(self, event: ModelPromoted) -> None:
+        try:
+            await asyncio.to_thread(self.shelf.promote, event.model, event.version)
+        except ModelError as error:
+            refusal = ModelRefused(
+                id=new_id(),
+                time=time.time(),
+                model=event.model,
+                version=event.version,
+                worker=self.worker,
+                reason=str(error),
+            )
+            with suppress(BusError):
+                await self.bus.publish(MODELS, [refusal])
+
+    async def _report(self, refused: Sequence[HeadraceError]) -> None:
+        for error in refused:
+            event = ModelRefused(
+                id=new_id(), time=time.time(), model="", version=0, worker=self.worker, reason=str(error)
+            )
+            with suppress(BusError):
+                await self.bus.publish(MODELS, [event])
+
+    async def _threaded(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args, **kwargs))
+
+
+def first_row(scored: Scored) -> list[float]:
+    """The first row of the last request, as a list."""
+    request: PredictionRequested = scored.requests[-1]
+    row: list[float] = unpack_rows(request.inputs)[0].tolist()
+    return row
