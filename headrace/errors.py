@@ -113,7 +113,7 @@ class UnknownModelError(ModelError):
 
     def __init__(self, name: str, known: tuple[str, ...] = ()) -> None:
         have = ", ".join(known) if known else "none; train one with `headrace models train digits`"
-        super().__init__(f"unknown model {name!r}; in service: {have}")
+        super().__init__(f"unknown model {name!r}; known: {have}")
         self.name = name
         self.known = known
 

@@ -24,6 +24,7 @@ from headrace.channels import MODELS, REQUESTS, RESULTS, SCORERS, TAIL
 from headrace.codec import decode
 from headrace.errors import BusError, CodecError, HeadraceError, ModelError
 from headrace.events import ModelPromoted, ModelRefused, PredictionRequested, new_id
+from headrace.outcomes import decided
 from headrace.subscriber import results
 from headrace.subscriber.scoring import Outcome, Scored, score
 from headrace.subscriber.shelf import Shelf
@@ -89,7 +90,9 @@ class Scorer:
             consumer.stop()
 
     async def _consume(self, partition: int, burst: bool) -> None:
-        async with self.bus.consume(REQUESTS, SCORERS, worker=self.worker, partition=partition) as consumer:
+        async with self.bus.consume(
+            REQUESTS, SCORERS, worker=self.worker, partition=partition, decided=decided
+        ) as consumer:
             self._consumers.append(consumer)
             if burst:
                 while batch := await consumer.next():

@@ -6,7 +6,7 @@ Every call raises UnavailableError (retryable) while no server answers, and BusE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
     from headrace.bus.consume import Consumer
     from headrace.bus.subscribe import Subscription
+
+Decided = Callable[["Bus", int, str], Awaitable[tuple[Position, list[Position]]]]
+"""Asked for (bus, partition, group): the position up to which all entries are decided, and decided ones after it."""
 
 SEEN_S = 600
 """How long an id taken in from plain PUBLISH is remembered."""
@@ -177,11 +180,16 @@ class Bus:
         worker: str,
         partition: int = 0,
         start: Literal["start", "now"] = "start",
+        decided: Decided | None = None,
     ) -> Consumer:
-        """Share the work on a channel with the other members of `group`; each entry gets one durable outcome."""
+        """Share the work on a channel with the other members of `group`; each entry gets one durable outcome.
+
+        `decided` tells which entries have one, should somebody delete the group; without it the consumer then stops
+        with GroupLostError, for it could only do everything again.
+        """
         from headrace.bus.consume import Consumer
 
-        return Consumer(self, channel, group, worker=worker, partition=partition, start=start)
+        return Consumer(self, channel, group, worker=worker, partition=partition, start=start, decided=decided)
 
     async def listen(self, *live: str, patterns: Sequence[str] = ()) -> AsyncIterator[list[tuple[str, bytes]] | None]:
         """What is pushed to live channels, as lists of (live channel, payload), at most once.

@@ -21,14 +21,14 @@ from functools import cached_property
 from typing import Any, Literal
 
 from headrace.batching import BatchBound
-from headrace.bus.bus import Bus
+from headrace.bus.bus import Bus, Decided
 from headrace.bus.commit import Commit, Left
 from headrace.bus.connection import translated
-from headrace.bus.scripts import Request, payload, script
+from headrace.bus.scripts import Argument, Request, payload, script
 from headrace.channels import DEAD
 from headrace.errors import BusError, GroupLostError, UnavailableError
 from headrace.events import EntryDead
-from headrace.positions import Entry, Position
+from headrace.positions import START, Entry, Position
 from headrace.retry import Backoff, Schedule
 
 BLOCK_MS = 500
@@ -101,10 +101,19 @@ class Consumer:
     """A member of a group on one partition. A context manager; `async for` gives batches until `stop` is called."""
 
     def __init__(
-        self, bus: Bus, channel: str, group: str, *, worker: str, partition: int, start: Literal["start", "now"]
+        self,
+        bus: Bus,
+        channel: str,
+        group: str,
+        *,
+        worker: str,
+        partition: int,
+        start: Literal["start", "now"],
+        decided: Decided | None = None,
     ) -> None:
         self.bus, self.channel, self.group, self.partition, self.worker = bus, channel, group, partition, worker
         self._start = start
+        self._decided = decided
         self._settings = bus.settings
         self._client: Any = bus._client
         self._log = bus.names.log(channel, partition)
@@ -149,6 +158,11 @@ class Consumer:
                 self._reads += 1  # rule 1: the reply may be lost
                 await asyncio.sleep(RECONNECT.delay_ms(failures) / 1000)
                 continue
+            except GroupLostError:
+                if self._decided is None:
+                    raise
+                await self._begin_again()
+                continue
             failures = 0
             if batch:
                 yield batch
@@ -187,6 +201,8 @@ class Consumer:
     async def finish(self, work: Decision, rebuild: Callable[[Batch], Decision] | None = None) -> list[Position] | Left:
         """Write a decision, trying for as long as the server is away; what others decided meanwhile is left to them.
 
+        If the group was deleted nothing was written, and the entries come again from the group that is made anew.
+
         When only part of the batch is still ours, `rebuild` makes the decision for that part and the same goes on with
         it; without `rebuild` the Left is returned and nothing was written. Raises LeaseLostError, GroupLostError.
         """
@@ -198,6 +214,11 @@ class Consumer:
                 failures += 1
                 await asyncio.sleep(RECONNECT.delay_ms(failures) / 1000)
                 continue
+            except GroupLostError:
+                if self._decided is None:
+                    raise
+                await self._begin_again()
+                return Left([])
             if isinstance(answer, Left) and answer.positions and rebuild:
                 work = rebuild(_part(work.batch, answer))
                 continue
@@ -224,6 +245,15 @@ class Consumer:
             self._attempts[spelled] = attempt
             self._schedule.add(Position.parse(spelled), work.consumer, now + self._backoff.delay_ms(attempt) / 1000)
 
+    async def _begin_again(self) -> None:
+        """The group is gone, and with it everything that this consumer held."""
+        self._open.clear()
+        self._claimed.clear()
+        self._schedule = Schedule()
+        self._reads += 1
+        with suppress(UnavailableError):  # the next read finds the group missing again
+            await self._create()
+
     def _name(self) -> str:
         return f"{self._member}.{self._reads}"
 
@@ -232,6 +262,16 @@ class Consumer:
         return batch
 
     async def _create(self) -> None:
+        """Make the group if it is not there; after a deletion, without what is decided already."""
+        _, newest = await self.bus.last(self.channel, self.partition)
+        there = any(g.name == self.group for g in await self.bus.groups(self.channel, self.partition))
+        if self._decided and newest != START and not there:
+            begin, after = await self._decided(self.bus, self.partition, self.group)
+            ahead = after[-1].number - begin.number if after else 0
+            positions = [str(position) for position in after]
+            args: list[Argument] = [self.group, str(begin), begin.number, ahead, self._settings.claim_ms, *positions]
+            await self.bus.call(Request(script("rebuild"), [self._log], args), self.channel)
+            return
         request = Request(script("group"), [self._log], [self.group, "0" if self._start == "start" else "$"])
         await self.bus.call(request, self.channel)
 

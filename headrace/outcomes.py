@@ -1,0 +1,112 @@
+"""Outcomes read back from the logs: which requests of a partition were decided, and how.
+
+The result log and the dead letters are the only truth about that; groups and statistics can be rebuilt from them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from headrace.bus import Bus
+from headrace.channels import DEAD, REQUESTS, RESULTS
+from headrace.codec import decode
+from headrace.errors import CodecError, GroupLostError
+from headrace.events import EntryDead, PredictionScored
+from headrace.positions import START, Entry, Position
+
+PAGE = 5_000
+SCORED, REJECTED, SEVERAL = 1, 2, 3
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """The outcomes in retention of one partition of requests.
+
+    `by_number` maps request numbers to SCORED, REJECTED or SEVERAL. `recount` holds what the statistics of each second
+    must say, by (second, counter). An outcome committed before `since_ms` may have been trimmed.
+    """
+
+    by_number: dict[int, int] = field(default_factory=dict)
+    recount: Counter[tuple[int, str]] = field(default_factory=Counter)
+    since_ms: int = 0
+
+
+async def read_outcomes(bus: Bus, partition: int) -> Outcomes:
+    """Read the result log and the dead letters of a partition once."""
+    found = Outcomes()
+    for channel in (RESULTS, DEAD):
+        _, newest = await bus.last(channel, partition)
+        begun = False
+        async for page in pages(bus, channel, partition, newest):
+            if not begun and page[0].position.number > 1:
+                found.since_ms = max(found.since_ms, page[0].position.ms)
+            begun = True
+            for entry in page:
+                _add(entry, found)
+    return found
+
+
+async def decided(bus: Bus, partition: int, group: str) -> tuple[Position, list[Position]]:
+    """Where a lost group of `requests` must begin again, and what after that place is decided already.
+
+    Everything up to the first position is decided. Raises GroupLostError if outcomes that would tell were trimmed: then
+    nobody can know which requests still need one.
+    """
+    outcomes = await read_outcomes(bus, partition)
+    _, newest = await bus.last(REQUESTS, partition)
+    begin, after, complete = START, [], True
+    async for page in pages(bus, REQUESTS, partition, newest):
+        for entry in page:
+            position = entry.position
+            if position.number in outcomes.by_number:
+                if complete:
+                    begin = position
+                else:
+                    after.append(position)
+            elif position.ms < outcomes.since_ms:
+                why = (
+                    f"request {partition}-{position} may have an outcome that was trimmed; publish it again if need be"
+                )
+                raise GroupLostError(REQUESTS, group, why)
+            else:
+                if complete and begin == START and position.number > 1:
+                    begin = Position(position.ms, position.number - 1)
+                complete = False
+    return begin, after
+
+
+async def pages(bus: Bus, channel: str, partition: int, newest: Position) -> AsyncIterator[list[Entry]]:
+    """A log up to `newest`, page by page."""
+    start = None
+    while newest != START:
+        page = await bus.read(channel, partition, start=start, stop=newest, count=PAGE)
+        if not page:
+            return
+        yield page
+        last = page[-1].position
+        start = Position(last.ms, last.number + 1)
+
+
+def _add(entry: Entry, found: Outcomes) -> None:
+    second = entry.position.ms // 1000
+    try:
+        event = decode(entry.payload)
+    except CodecError:
+        return
+    by_number, recount = found.by_number, found.recount
+    match event:
+        case PredictionScored():
+            numbers = [int(spelled.rpartition("-")[2]) for spelled in event.positions.split(" ")]
+            of = f"{event.model}:{event.version}"
+            recount[second, f"req:{of}"] += len(numbers)
+            recount[second, f"row:{of}"] += sum(event.rows) if event.rows else len(numbers)
+            for number in numbers:
+                by_number[number] = SEVERAL if number in by_number else SCORED
+        case EntryDead() if event.channel == REQUESTS:
+            number = Position.parse(event.position).number
+            recount[second, f"dead:{event.channel}:{event.group}"] += 1
+            by_number[number] = SEVERAL if number in by_number else REJECTED
+        case _:
+            pass
