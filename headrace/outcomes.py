@@ -55,11 +55,13 @@ async def decided(bus: Bus, partition: int, group: str) -> tuple[Position, list[
     nobody can know which requests still need one.
     """
     outcomes = await read_outcomes(bus, partition)
+    last_decided = max(outcomes.by_number, default=0)
+    begin, after, complete = START, list[Position](), True
     _, newest = await bus.last(REQUESTS, partition)
-    begin, after, complete = START, [], True
     async for page in pages(bus, REQUESTS, partition, newest):
-        for entry in page:
-            position = entry.position
+        for position, _ in page:
+            if position.number > last_decided and position.ms >= outcomes.since_ms:
+                return begin, after
             if position.number in outcomes.by_number:
                 if complete:
                     begin = position
@@ -71,8 +73,6 @@ async def decided(bus: Bus, partition: int, group: str) -> tuple[Position, list[
                 )
                 raise GroupLostError(REQUESTS, group, why)
             else:
-                if complete and begin == START and position.number > 1:
-                    begin = Position(position.ms, position.number - 1)
                 complete = False
     return begin, after
 

@@ -73,6 +73,8 @@ class Bus:
         self.settings = settings
         self.names = Names(settings.prefix, settings.partitions)
         self._client: Any = client if client is not None else connect_async(settings)
+        for command in ("XREADGROUP", "XRANGE", "XREVRANGE"):
+            self._client.set_response_callback(command, _as_sent)  # a third of the reading time goes into reshaping
 
     async def __aenter__(self) -> Bus:
         return self
@@ -337,6 +339,10 @@ class Bus:
         async for pushed in self.listen(patterns=[self.names.intake_pattern]):
             if pushed:
                 yield [(live[skip:], payload) for live, payload in pushed]
+
+
+def _as_sent(reply: Any, **options: Any) -> Any:
+    return reply
 
 
 def _text(raw: Any) -> str:

@@ -288,7 +288,7 @@ class Consumer:
             raise
         if not raw:
             return None
-        found = raw[0][1] if isinstance(raw, list) else next(iter(raw.values()))[0]
+        found = raw[0][1] if isinstance(raw, list) else next(iter(raw.values()))
         batch = _batch(name, found)
         if batch is None:
             return None
