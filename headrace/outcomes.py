@@ -60,6 +60,8 @@ async def decided(bus: Bus, partition: int, group: str) -> tuple[Position, list[
     _, newest = await bus.last(REQUESTS, partition)
     async for page in pages(bus, REQUESTS, partition, newest):
         for position, _ in page:
+            if begin == START and position.number > 1:  # what was trimmed had been decided
+                begin = Position(position.ms, position.number - 1)
             if position.number > last_decided and position.ms >= outcomes.since_ms:
                 return begin, after
             if position.number in outcomes.by_number:
