@@ -1,4 +1,4 @@
-"""What all tests share: a real server for the session, a prefix of its own for each test, and a watch on what it leaves.
+"""What all tests share: a real server for the session, a prefix for each test, and a watch on the keys it leaves.
 
 - `bus`         a Bus on fakeredis (the public kit's, under its short name)
 - `server`      one real server for the session;  `server_settings`: settings on it with a prefix of this test's own

@@ -76,8 +76,8 @@ class RedisLive:
             except UnavailableError:
                 await self._drop()
                 failures += 1
-                yield []
-                await asyncio.sleep(RECONNECT.delay_ms(failures) / 1000)
+                async for pushed in idle(RECONNECT.delay_ms(failures) / 1000):
+                    yield pushed
 
     async def _connect(self) -> None:
         pubsub = self._client.pubsub()
@@ -127,6 +127,14 @@ class RedisLive:
                 got = await self._pubsub.get_message(timeout=0)
             if pushed:
                 yield pushed
+
+
+async def idle(delay_s: float) -> AsyncIterator[Pushes]:
+    """Let time pass between two attempts to connect, with an empty list at least every TICK_S."""
+    until_s = time.monotonic() + delay_s
+    while (left_s := until_s - time.monotonic()) > 0:
+        yield []
+        await asyncio.sleep(min(left_s, TICK_S))
 
 
 def _text(raw: Any) -> str:
