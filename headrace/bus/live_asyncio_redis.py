@@ -100,7 +100,7 @@ class AsyncioRedisLive:
                 await asyncio.sleep(0.001)  # the other connection is still subscribing
 
     async def _open(self, hearing: _Hearing) -> Any:
-        protocol = self._package.RedisProtocol(encoder=self._encoder, connection_lost_callback=hearing.wake)
+        protocol = self._package.RedisProtocol(encoder=self._encoder, connection_lost_callback=hearing.end)
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await asyncio.get_running_loop().create_connection(lambda: protocol, self._host, self._port)
             hearing.protocols.append(protocol)
@@ -117,7 +117,7 @@ class AsyncioRedisLive:
         """Until the connection fails."""
         hearing = self._hearing
         assert hearing is not None
-        asker, listener = hearing.protocols
+        asker = hearing.protocols[0]
         heard = asked = time.monotonic()
         standing = False
         while True:
@@ -136,7 +136,7 @@ class AsyncioRedisLive:
                     yield None
             yield pushed
             with self._translated():
-                if not (asker.is_connected and listener.is_connected):
+                if hearing.ended:
                     raise ConnectionError("the connection was closed")
                 if hearing.overflown:
                     raise ConnectionError("more was pushed than read")
@@ -186,6 +186,7 @@ class _Hearing:
     def __init__(self) -> None:
         self.protocols: list[Any] = []
         self.pump: asyncio.Task[None] | None = None
+        self.ended = False
         self.overflown = False
         self._pushed: deque[tuple[bytes, bytes]] = deque()
         self._size_bytes = 0
@@ -200,13 +201,14 @@ class _Hearing:
             self._pushed.append((reply.channel, reply.value))
             self._some.set()
 
-    def wake(self) -> None:
-        """End a wait: a connection was lost."""
+    def end(self) -> None:
+        """A connection was lost: there is nothing more to wait for."""
+        self.ended = True
         self._some.set()
 
     async def wait(self, timeout_s: float) -> None:
-        """Return once something was pushed, or the time is over."""
-        if not self._pushed:
+        """Return once something was pushed, the end came, or the time is over."""
+        if not self._pushed and not self.ended:
             self._some.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._some.wait(), timeout_s)
