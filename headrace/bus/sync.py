@@ -1,0 +1,121 @@
+"""The synchronous link to the server: what a publisher in plain code needs of the bus, and no event loop.
+
+Every call gives up quickly and raises UnavailableError (retryable) while no server answers, BusError for what a server
+refuses: the caller decides when to try again. Calls may come from any thread; a `Listener` belongs to one.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Any, Self
+
+from headrace.bus.connection import connect_sync, translated
+from headrace.bus.scripts import Accepted, PublishCall, Request, entries_reply, publish_reply, publish_request
+from headrace.channels import Names
+from headrace.positions import Entry, Position
+from headrace.settings import Settings
+
+PING_S = 5.0
+DEAD_S = 15.0
+"""A subscription that answers no ping for so long is half-open: make a new one."""
+MOST = 256
+"""Pushes handed over at once."""
+
+
+class Link:
+    """Publishes, reads logs and listens, over blocking connections that are made at the first call."""
+
+    def __init__(self, settings: Settings, client: Any = None) -> None:
+        self.settings = settings
+        self.names = Names(settings.prefix, settings.partitions)
+        self._own = client is None
+        self._client: Any = connect_sync(settings) if client is None else client
+
+    def publish(self, call: PublishCall) -> Accepted:
+        """One batch of one producer; safe to repeat with the same arguments. See publish.lua."""
+        return publish_reply(call, self._call(publish_request(self.names, self.settings, call), call.channel))
+
+    def read(self, channel: str, partition: int, *, start: Position | None = None, count: int = 200) -> list[Entry]:
+        """Up to `count` entries of a log from `start` on, that one included."""
+        with translated(self.settings, channel):
+            log = self.names.log(channel, partition)
+            return entries_reply(self._client.xrange(log, str(start) if start else "-", "+", count=count))
+
+    def listen(self, live: str) -> Listener:
+        """Subscribe to one live channel."""
+        listener = Listener(self.settings, self._client.pubsub())
+        with translated(self.settings):
+            listener.subscribe(live)
+        return listener
+
+    def close(self) -> None:
+        """Give back all connections; a client that was given stays open."""
+        if self._own:
+            self._client.close()
+
+    def _call(self, request: Request, channel: str) -> Any:
+        import redis.exceptions as redis_errors
+
+        script, keys, args = request
+        with translated(self.settings, channel):
+            try:
+                return self._client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+            except redis_errors.NoScriptError:
+                return self._client.execute_command("EVAL", script.text, len(keys), *keys, *args)
+
+
+class Listener:
+    """Hears what is pushed to one live channel, at most once. A context manager."""
+
+    def __init__(self, settings: Settings, pubsub: Any) -> None:
+        self._settings, self._pubsub = settings, pubsub
+        self._confirmed = False
+        self._heard_at = self._asked_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def subscribe(self, live: str) -> None:
+        self._pubsub.subscribe(live)
+
+    def hear(self, timeout_s: float) -> list[bytes] | None:
+        """What was pushed, waiting up to `timeout_s` for the first: empty if nothing was.
+
+        None says that the subscription stands, for the first time or again: something may have been missed before.
+        """
+        if self._confirmed:
+            self._confirmed = False
+            return None
+        heard: list[bytes] = []
+        with translated(self._settings):
+            got = self._pubsub.get_message(timeout=timeout_s)
+            if got is None:
+                self._look_alive()
+            while got is not None:
+                self._heard_at = time.monotonic()
+                if got["type"] == "subscribe":
+                    self._confirmed = bool(heard)
+                    return heard or None
+                if got["type"] == "message":
+                    heard.append(got["data"])
+                if len(heard) >= MOST:
+                    break
+                got = self._pubsub.get_message(timeout=0)
+        return heard
+
+    def close(self) -> None:
+        with suppress(Exception):  # the connection may be gone: nothing is left to tell the server
+            self._pubsub.close()
+
+    def _look_alive(self) -> None:
+        """Ask a silent connection for a sign of life; a half-open one never gives it."""
+        now = time.monotonic()
+        if now - self._heard_at > DEAD_S:
+            raise ConnectionError("the subscription went silent: no answer to a ping")
+        if now - max(self._heard_at, self._asked_at) > PING_S:
+            self._asked_at = now
+            self._pubsub.ping()
