@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -24,6 +23,7 @@ from headrace.channels import MODELS, REQUESTS, RESULTS, SCORERS, TAIL
 from headrace.codec import decode
 from headrace.errors import BusError, CodecError, HeadraceError, ModelError
 from headrace.events import ModelPromoted, ModelRefused, PredictionRequested, new_id
+from headrace.heartbeat import Heartbeat, Tally
 from headrace.outcomes import decided
 from headrace.subscriber import results
 from headrace.subscriber.scoring import Outcome, Scored, score
@@ -38,26 +38,16 @@ IMAGE_VALUES = 1024
 """Longest row that is shown."""
 
 
-@dataclass(slots=True)
-class Tally:
-    """What a scorer has done since its start."""
-
-    events: int = 0
-    batches: int = 0
-    failed: int = 0
-    busy_s: float = 0.0
-    rows_since_sample: int = 0
-    sampled_s: float = 0.0
-    late: Counter[str] = field(default_factory=Counter)
-    """Latencies known only after their commit; the next commit writes them."""
-
-
 class Scorer:
     """Scores the requests of all partitions until told to stop. `worker` is unique to this process."""
 
     def __init__(self, bus: Bus, shelf: Shelf, worker: str) -> None:
         self.bus, self.shelf, self.worker = bus, shelf, worker
-        self.tally = Tally()
+        self.tally = Tally(busy_s=0.0)
+        self._late: Counter[str] = Counter()
+        """Latencies known only after their commit; the next commit writes them."""
+        self._sampled_s = 0.0
+        self._rows_since_sample = 0
         self._consumers: list[Consumer] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="score")
 
@@ -70,19 +60,25 @@ class Scorer:
         refused = await self._threaded(self.shelf.load)
         await self._report(refused)
         try:
-            async with asyncio.TaskGroup() as group:
-                follow = group.create_task(self._follow_promotions())
-                scoring = [group.create_task(self._consume(partition, burst)) for partition in partitions]
-                stopping = group.create_task(self._stop_when(stop))
-                await asyncio.wait(scoring, return_when=asyncio.ALL_COMPLETED)
-                follow.cancel()
-                stopping.cancel()
+            async with Heartbeat(self.bus, "scorer", self._read, worker=self.worker), asyncio.TaskGroup() as group:
+                upkeep = [
+                    group.create_task(self._follow_promotions()),
+                    group.create_task(self._write_late_forever()),
+                    group.create_task(self._stop_when(stop)),
+                ]
+                await asyncio.wait([group.create_task(self._consume(partition, burst)) for partition in partitions])
+                for task in upkeep:
+                    task.cancel()
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from errors
         finally:
             self._thread.shutdown(wait=False)
         with suppress(BusError):
-            await self.write_late()
+            await self._write_late()
+
+    def _read(self) -> Tally:
+        self.tally.models = self.shelf.versions()
+        return self.tally
 
     async def _stop_when(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -104,7 +100,7 @@ class Scorer:
     async def _decide(self, consumer: Consumer, batch: Batch) -> None:
         started = time.perf_counter()
         outcome, work = await self._threaded(self._score, consumer, batch)
-        self.tally.busy_s += time.perf_counter() - started
+        self._busy(time.perf_counter() - started)
         committing = time.perf_counter()
 
         def rebuild(part: Batch) -> Decision:
@@ -139,7 +135,7 @@ class Scorer:
             if not work.retry(ids[place], reason):
                 self._reject(work, batch, outcome, place, reason)
         self._sample(work, outcome, batch, partition)
-        late, self.tally.late = self.tally.late, Counter()
+        late, self._late = self._late, Counter()
         self._count(work, late)
         return outcome, work
 
@@ -148,13 +144,16 @@ class Scorer:
         tally.events += len(batch)
         tally.batches += 1
         tally.failed += len(outcome.rejected) + len(outcome.failed)
-        tally.busy_s += commit_s
+        self._busy(commit_s)
         end = time.time()
         for scored in outcome.scored:
             totals = end - results.created(scored, batch.ids)
             of = f"{scored.model.name}:{scored.model.version}"
             for stage, seconds in (("total", totals), (of, totals), ("commit", [commit_s] * len(totals))):
-                tally.late.update(results.latencies(stage, seconds))
+                self._late.update(results.latencies(stage, seconds))
+
+    def _busy(self, seconds: float) -> None:
+        self.tally.busy_s = (self.tally.busy_s or 0.0) + seconds
 
     def _reply(self, work: Decision, live: str, payload: bytes) -> None:
         if live.startswith(self.bus.names.reply("")):  # nobody can make a scorer push anywhere else
@@ -174,22 +173,28 @@ class Scorer:
 
     def _sample(self, work: Decision, outcome: Outcome, batch: Batch, partition: int) -> None:
         """Show one prediction of this batch, unless enough were shown in the last second."""
-        self.tally.rows_since_sample += sum(sum(scored.rows) for scored in outcome.scored)
+        self._rows_since_sample += sum(sum(scored.rows) for scored in outcome.scored)
         now = time.monotonic()
-        if not outcome.scored or now - self.tally.sampled_s < 1 / SAMPLES_PER_S:
+        if not outcome.scored or now - self._sampled_s < 1 / SAMPLES_PER_S:
             return
         scored = outcome.scored[-1]
         row = first_row(scored)
         if len(row) <= IMAGE_VALUES:
-            self.tally.sampled_s = now
-            rows, self.tally.rows_since_sample = self.tally.rows_since_sample, 0
+            self._sampled_s = now
+            rows, self._rows_since_sample = self._rows_since_sample, 0
             work.append(TAIL, [results.sample(scored, batch.ids, row, partition, self.worker, batch.read_at, rows)])
 
-    async def write_late(self) -> None:
-        """Write the latencies that wait for a next commit; to be called now and then, for there may be none."""
-        if self.tally.late:
+    async def _write_late_forever(self) -> None:
+        """Write the latencies that wait for a next commit, should none come."""
+        while True:
+            await asyncio.sleep(1.0)
+            with suppress(BusError):
+                await self._write_late()
+
+    async def _write_late(self) -> None:
+        if self._late:
             work = Commit(partition=0)
-            late, self.tally.late = self.tally.late, Counter()
+            late, self._late = self._late, Counter()
             for name, n in late.items():
                 work.count(name, n)
             await self.bus.commit(work)
@@ -197,6 +202,8 @@ class Scorer:
     async def _follow_promotions(self) -> None:
         async with self.bus.subscribe(MODELS) as subscription:
             async for delivery in subscription:
+                counts = subscription.counts
+                self.tally.live, self.tally.healed, self.tally.lost = counts.live, counts.healed, counts.lost
                 for entry in delivery.entries:
                     with suppress(CodecError):
                         event = decode(entry.payload)
