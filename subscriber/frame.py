@@ -1,0 +1,225 @@
+"""The frame, put together from everything that is known at one moment. Pure.
+
+readings (heads, groups, server) + statistics + runs + quality + workers + serving + alerts + intake ──> Frame
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from headrace.bus import GroupState
+from headrace.channels import PARTITIONED
+from headrace.events import (
+    ChannelView,
+    Frame,
+    GroupView,
+    LiveView,
+    ModelView,
+    ServerView,
+    new_id,
+)
+from headrace.positions import Position
+from headrace.settings import Settings
+from headrace.subscriber.alerts import SOURCE, Alerts
+from headrace.subscriber.quality import Cards, Quality, merged
+from headrace.subscriber.runs import Runs
+from headrace.subscriber.serving import Serving
+from headrace.subscriber.statistics import STAGES, Statistics
+from headrace.subscriber.workers import Workers
+
+MODELS: Final = 50
+
+
+class Place(NamedTuple):
+    """One partition of one channel."""
+
+    channel: str
+    partition: int
+
+
+@dataclass(slots=True)
+class Readings:
+    """What the server said last, of every partition. The driver refreshes each part at its own pace."""
+
+    heads: dict[Place, Position] = field(default_factory=dict)
+    epochs: dict[Place, str] = field(default_factory=dict)
+    lengths: dict[Place, int] = field(default_factory=dict)
+    memory: dict[Place, int] = field(default_factory=dict)
+    groups: dict[Place, list[GroupState]] = field(default_factory=dict)
+    server: ServerView = field(default_factory=ServerView)
+
+
+@dataclass(slots=True)
+class IntakeCounts:
+    """What became of plain PUBLISH."""
+
+    taken: int = 0
+    refused: int = 0
+    """No event, or an event that the channel does not take."""
+    duplicates: int = 0
+
+
+@dataclass(slots=True)
+class Known:
+    """All state of the aggregator: folded from channels and counters, saved, and loaded by the next leader."""
+
+    statistics: Statistics
+    runs: Runs
+    workers: Workers
+    serving: Serving
+    alerts: Alerts
+    quality: dict[int, Quality]
+    """By partition: a label's commit saves beside its own log."""
+    intake: IntakeCounts = field(default_factory=IntakeCounts)
+
+
+def channel_views(readings: Readings, statistics: Statistics, settings: Settings) -> list[ChannelView]:
+    """Every channel over its partitions, in the order in which they were read."""
+    places: dict[str, list[Place]] = {}
+    for place in readings.heads:
+        places.setdefault(place.channel, []).append(place)
+    return [
+        ChannelView(
+            name=channel,
+            total=sum(readings.heads[place].number for place in parts),
+            rate=statistics.rate(f"pub:{channel}"),
+            byte_rate=statistics.rate(f"bytes:{channel}"),
+            length=sum(readings.lengths.get(place, 0) for place in parts),
+            memory_bytes=sum(readings.memory.get(place, 0) for place in parts),
+            limit=settings.depth_limit * (settings.partitions if channel in PARTITIONED else 1),
+        )
+        for channel, parts in places.items()
+    ]
+
+
+def group_views(readings: Readings, statistics: Statistics, now: float) -> list[GroupView]:
+    """Every group over its partitions. `now` dates the oldest entry, Unix seconds of the server."""
+    found: dict[tuple[str, str], list[tuple[Place, GroupState]]] = {}
+    for place, states in readings.groups.items():
+        for state in states:
+            found.setdefault((place.channel, state.name), []).append((place, state))
+    views = []
+    for (channel, name), parts in found.items():
+        lag = sum(state.lag for _, state in parts)
+        in_flight = sum(state.in_flight for _, state in parts)
+        oldest_ms = min((state.oldest.ms for _, state in parts if state.oldest), default=None)
+        total = sum(readings.heads[place].number for place, _ in parts if place in readings.heads)
+        committed = statistics.rate(f"ack:{channel}:{name}")
+        draining = committed.s5 - statistics.rate(f"pub:{channel}").s5
+        depth = lag + in_flight
+        views.append(
+            GroupView(
+                channel=channel,
+                group=name,
+                lag=lag,
+                in_flight=in_flight,
+                oldest_ms=max(0.0, now * 1000 - oldest_ms) if oldest_ms is not None else 0.0,
+                committed=committed,
+                dead=statistics.rate(f"dead:{channel}:{name}"),
+                retried=statistics.rate(f"retry:{channel}:{name}"),
+                total=max(0, total - depth),
+                dead_total=statistics.total(f"dead:{channel}:{name}"),
+                drain_s=0.0 if not depth else (depth / draining if draining > 0 else None),
+            )
+        )
+    return views
+
+
+def model_views(
+    statistics: Statistics,
+    champions: Mapping[str, int],
+    quality: Sequence[Quality],
+    cards: Cards,
+    now: float,
+) -> list[ModelView]:
+    """Versions in service first, then others that had traffic in the last 5 min."""
+    serving = set(champions.items())
+    seen = sorted(serving) + sorted(statistics.models() - serving, key=lambda key: (key[0], -key[1]))
+    views = []
+    for model, version in seen[:MODELS]:
+        card = cards(model, version)
+        of = f"{model}:{version}"
+        requests = statistics.total(f"req:{of}")
+        views.append(
+            ModelView(
+                name=model,
+                version=version,
+                champion=(model, version) in serving,
+                kind=card.kind if card else "classification",
+                labels=list(card.labels) if card else [],
+                image=card.image_shape if card else None,
+                requests=statistics.rate(f"req:{of}"),
+                rows=statistics.rate(f"row:{of}"),
+                requests_total=requests,
+                rows_total=statistics.total(f"row:{of}"),
+                latency=statistics.latency("total", f"lat:{of}") if requests else None,
+                classes=statistics.classes(model, version),
+                confidence=statistics.confidence(model, version),
+                quality=merged(quality, model, version, now),
+                scores=dict(card.metrics) if card else {},
+            )
+        )
+    return views
+
+
+def live_view(workers: Workers, intake: IntakeCounts) -> LiveView:
+    """What all processes saw of the live side, and what was taken in."""
+    counts = workers.counts()
+    return LiveView(
+        live=counts.live,
+        healed=counts.healed,
+        lost=counts.lost,
+        dropped=counts.dropped,
+        unknown=counts.unknown,
+        taken=intake.taken,
+        refused=intake.refused + intake.duplicates,
+    )
+
+
+def compose(
+    known: Known,
+    readings: Readings,
+    groups: list[GroupView],
+    *,
+    number: int,
+    aggregator: str,
+    settings: Settings,
+    cards: Cards,
+    now: float,
+) -> Frame:
+    """The frame of this moment. Takes the new points of curves, so that each comes in one frame."""
+    runs = known.runs.view(now)
+    return Frame(
+        id=new_id(),
+        source=SOURCE,
+        time=now,
+        number=number,
+        aggregator=aggregator,
+        prefix=settings.prefix,
+        channels=channel_views(readings, known.statistics, settings),
+        groups=groups,
+        latency=[known.statistics.latency(stage) for stage in STAGES],
+        models=model_views(known.statistics, known.serving.champions, list(known.quality.values()), cards, now),
+        runs=runs,
+        points=known.runs.take_points(runs),
+        workers=known.workers.views(now),
+        server=readings.server,
+        live=live_view(known.workers, known.intake),
+        alerts=known.alerts.views(),
+    )
+
+
+def silences(groups: Iterable[tuple[Place, list[GroupState]]]) -> dict[tuple[str, str], tuple[bool, int]]:
+    """For each (channel, group): whether anybody is a member, and how long ago the last one read, milliseconds."""
+    found: dict[tuple[str, str], tuple[bool, int]] = {}
+    for place, states in groups:
+        for state in states:
+            key = (place.channel, state.name)
+            if state.consumers:
+                member, idle_ms = found.get(key, (False, 0))
+                found[key] = (True, min(idle_ms, state.idle_ms) if member else state.idle_ms)
+            else:
+                found.setdefault(key, (False, 0))
+    return found

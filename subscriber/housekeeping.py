@@ -1,0 +1,79 @@
+"""Keeping logs as long as they are wanted and no longer, and noticing groups that nobody works for.
+
+What a group still needs is never trimmed; that is the bus's rule. Here stands only how long things are wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from headrace.bus import Bus, GroupState
+from headrace.channels import AGGREGATORS, ALERTS, DEAD, FRAMES, FRAMES_LONG, MODELS, RUNS, TAIL
+from headrace.settings import Settings
+from headrace.subscriber.frame import Place, silences
+
+FORGET_MS: Final = 60_000
+"""Consumer names that hold nothing for so long are left over from a worker that died."""
+REMOVE_FACTOR: Final = 144
+"""An abandoned group is removed after so many times the silence that raises the alert: a day, by default."""
+_FRAME_SHARE: Final = 4
+"""Frames and samples are worth less than requests: a fourth of the bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long the entries of a channel are wanted, and how many bytes of them."""
+
+    age_s: int
+    keep_bytes: int
+
+
+def retention(channel: str, settings: Settings) -> Retention:
+    """The retention of a channel; channels of the user's own are kept like requests."""
+    if channel in (FRAMES, TAIL):
+        return Retention(settings.frames_s, settings.retention_bytes // _FRAME_SHARE)
+    if channel == FRAMES_LONG:
+        return Retention(settings.frames_long_s, settings.retention_bytes // _FRAME_SHARE)
+    if channel in (RUNS, MODELS, ALERTS, DEAD):
+        return Retention(settings.runs_s, settings.retention_bytes)
+    return Retention(settings.retention_s, settings.retention_bytes)
+
+
+@dataclass(slots=True)
+class Silence:
+    """How long nobody has worked for each group: pure fold of what the server says of the groups."""
+
+    _since: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def step(self, groups: Iterable[tuple[Place, list[GroupState]]], now: float) -> dict[tuple[str, str], float]:
+        """Seconds of silence for each (channel, group) at `now`, Unix seconds.
+
+        A reader that waits for entries counts as working. A group without members is silent since that was first seen.
+        """
+        found = silences(groups)
+        self._since = {
+            key: now - idle_ms / 1000 if member else self._since.get(key, now)
+            for key, (member, idle_ms) in found.items()
+        }
+        return {key: max(0.0, now - since) for key, since in self._since.items()}
+
+
+def outdated(silent_s: dict[tuple[str, str], float], settings: Settings) -> list[tuple[str, str]]:
+    """Groups silent for so long that they are removed, lest they keep their logs from being trimmed for ever."""
+    bound_s = REMOVE_FACTOR * settings.abandoned_s
+    return [key for key, seconds in silent_s.items() if seconds >= bound_s and key[1] != AGGREGATORS]
+
+
+async def tidy(bus: Bus, places: Iterable[Place], groups: dict[Place, list[GroupState]], now: float) -> int:
+    """Trim every log by its retention and remove left-over consumer names: entries removed."""
+    removed = 0
+    for place in places:
+        rule = retention(place.channel, bus.settings)
+        before_ms = int((now - rule.age_s) * 1000)
+        removed += await bus.trim(place.channel, place.partition, before_ms=before_ms, keep_bytes=rule.keep_bytes)
+        for state in groups.get(place, ()):
+            if state.consumers > 1:
+                await bus.forget(place.channel, place.partition, state.name, idle_ms=FORGET_MS)
+    return removed
