@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 Ticket = object
 """Given with an event by whoever wants to know where it went; handed back with its position."""
 
-_Item = tuple[int, bytes, str, Ticket | None]
-"""Order of arrival, payload, event type, ticket."""
+_Item = tuple[int, bytes, str, Ticket | None, bool]
+"""Order of arrival, payload, event type, ticket, whether it may be dropped."""
 
 
 class Leftover(NamedTuple):
@@ -46,6 +46,7 @@ class Leftover(NamedTuple):
     number: int
     payload: bytes
     kind: str
+    droppable: bool
 
 
 BATCH_BYTES = 1024 * 1024
@@ -123,7 +124,7 @@ class Outbox:
         if not self._firm and not self._spare:
             self._due_at = now + self._linger_s
         self._order += 1
-        (self._spare if droppable else self._firm).append((self._order, payload, kind, ticket))
+        (self._spare if droppable else self._firm).append((self._order, payload, kind, ticket, droppable))
         self._waiting_bytes += size
         self.waiting += 1
         return True
@@ -149,7 +150,7 @@ class Outbox:
         self._number()
         events: list[bytes] = []
         size = 0
-        for _, payload, _, _ in islice(self._numbered, self._batch_events):
+        for _, payload, _, _, _ in islice(self._numbered, self._batch_events):
             size += len(payload)
             if events and size > BATCH_BYTES:
                 break
@@ -193,7 +194,8 @@ class Outbox:
     def take_back(self) -> list[Leftover]:
         """Give up what the server has not accepted, in order; the outbox is empty then."""
         numbered = [
-            Leftover(self.producer, number, item[1], item[2]) for number, item in enumerate(self._numbered, self._first)
+            Leftover(self.producer, number, item[1], item[2], item[4])
+            for number, item in enumerate(self._numbered, self._first)
         ]
         fresh = sorted((*self._firm, *self._spare), key=lambda item: item[0])
         self._change_producer()
@@ -201,12 +203,12 @@ class Outbox:
             lane.clear()
         self.waiting = self._waiting_bytes = 0
         self._under_way = None
-        return numbered + [Leftover("", 0, item[1], item[2]) for item in fresh]
+        return numbered + [Leftover("", 0, item[1], item[2], item[4]) for item in fresh]
 
     def _make_room(self, size: int) -> bool:
         while self.waiting >= self._limit_events or self._waiting_bytes + size > self._limit_bytes:
             if self._spare:
-                _, payload, kind, _ = self._spare.popleft()
+                _, payload, kind, _, _ = self._spare.popleft()
                 self._waiting_bytes -= len(payload) + OVERHEAD_BYTES
                 self.waiting -= 1
                 self.dropped[kind] += 1

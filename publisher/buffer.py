@@ -1,0 +1,193 @@
+"""All that a publisher holds, for plain and for asyncio code: events become bytes here, and bytes publish calls.
+
+Pure: the drivers (`sender.py`, `aio.py`) bring times and answers and carry the calls. Not thread-safe. Each partition
+of a channel has an outbox with bounds of its own, so a full channel does not hold up the others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from headrace.channels import LABELS, WORKERS, Names, checked
+from headrace.codec import decode, encode
+from headrace.errors import BusError, EventError, FullError, HeadraceError, UnavailableError
+from headrace.events import Event, PredictionLabelled, PublisherReport, new_id, stamped
+from headrace.outbox import Leftover, Outbox, Ticket
+from headrace.positions import Handle
+from headrace.settings import Settings
+
+if TYPE_CHECKING:
+    from headrace.bus.scripts import Accepted, PublishCall
+
+REPORT_S = 1.0
+"""Shortest time between two reports of dropped events."""
+
+
+class Sealed(NamedTuple):
+    """An event ready to be buffered."""
+
+    channel: str
+    partition: int
+    payload: bytes
+    kind: str
+
+
+class Buffer:
+    """The outboxes of one publisher, served in turn; `producer` names the publisher in reports and reply channels."""
+
+    def __init__(self, settings: Settings, source: str = "") -> None:
+        self.settings = settings
+        self.names = Names(settings.prefix, settings.partitions)
+        self.source = source or default_source()
+        self.producer = new_id()
+        self.spilled = 0
+        self.trouble: HeadraceError | None = None
+        """Why the last call failed; None after one that did not."""
+        self._outboxes: dict[tuple[str, int], Outbox] = {}
+        self._turn: list[Outbox] = []
+        self._serving: Outbox | None = None
+        self._dropped: Counter[str] = Counter()
+        self._reported: tuple[object, ...] = (Counter(), 0, 0)
+        self._reported_at = float("-inf")
+
+    def seal(self, channel: str, event: Event | bytes) -> Sealed:
+        """Give the event an id and a time if it has none, and encode it; bytes must hold an event and stay as they are.
+
+        Raises EventError or CodecError for what cannot be sent, SettingsError for a name that cannot be a channel.
+        """
+        given = decode(event) if isinstance(event, bytes) else event
+        whole = stamped(given, self.source)
+        payload = event if isinstance(event, bytes) and whole is given else encode(whole, self.settings.codec)
+        kind: str = whole.__struct_config__.tag  # type: ignore[assignment]
+        if len(payload) > self.settings.event_limit_bytes:
+            raise EventError(
+                f"this {kind} of {len(payload)} bytes cannot be published: the limit is "
+                f"{self.settings.event_limit_bytes} (HEADRACE_EVENT_LIMIT_BYTES). Send fewer rows an event"
+            )
+        if self.names.partitions == 1:
+            return Sealed(channel, 0, payload, kind)
+        return Sealed(channel, self._partition(channel, whole), payload, kind)
+
+    def offer(self, sealed: Sealed, now: float, *, droppable: bool = False, ticket: Ticket | None = None) -> bool:
+        """Take an event, or answer False for want of room."""
+        channel, partition, payload, kind = sealed
+        outbox = self._outboxes.get((channel, partition)) or self._open(channel, partition)
+        return outbox.offer(payload, kind, now, droppable=droppable, ticket=ticket)
+
+    def drop(self, kind: str, count: int = 1) -> None:
+        """Count events that were given up before they came here."""
+        if count:
+            self._dropped[kind] += count
+
+    def hurry(self, now: float) -> None:
+        """Send all that waits without lingering."""
+        for outbox in self._turn:
+            outbox.hurry(now)
+
+    def next_call(self, now: float) -> PublishCall | None:
+        """The next batch to send, if one is due; then call `accepted` or `failed`."""
+        if self._serving is not None:
+            return None
+        for at, outbox in enumerate(self._turn):
+            call = outbox.next_batch(now)
+            if call is not None:
+                self._serving = outbox
+                self._turn.append(self._turn.pop(at))
+                return call
+        return None
+
+    def accepted(self, answer: Accepted, now: float) -> list[tuple[Ticket, Handle]]:
+        """The server answered the call: tickets of events that are now in their log, with their handles."""
+        outbox, self._serving = self._serving, None
+        if outbox is None:
+            return []
+        self.trouble = FullError(outbox.channel) if answer.status == "full" else None
+        placed = outbox.on_accepted(answer, now)
+        return [(ticket, Handle(outbox.partition, position)) for ticket, position in placed]
+
+    def failed(self, error: HeadraceError, now: float) -> None:
+        """The call had no answer, or was refused; it will be tried again."""
+        outbox, self._serving = self._serving, None
+        self.trouble = error
+        if outbox is not None:
+            outbox.on_failed(now)
+
+    def wake_at(self) -> float | None:
+        """When `next_call` should be asked again; None: not before another offer or answer."""
+        times = [at for at in (outbox.wake_at() for outbox in self._turn) if at is not None]
+        return min(times, default=None)
+
+    @property
+    def waiting(self) -> int:
+        """Events that the server has not accepted."""
+        return sum(outbox.waiting for outbox in self._turn)
+
+    @property
+    def under_way(self) -> bool:
+        return self._serving is not None
+
+    @property
+    def accepted_total(self) -> int:
+        return sum(outbox.accepted for outbox in self._turn)
+
+    @property
+    def lost(self) -> int:
+        return sum(outbox.lost for outbox in self._turn)
+
+    def dropped(self) -> Counter[str]:
+        """Events given up, by type."""
+        return sum((outbox.dropped for outbox in self._turn), Counter(self._dropped))
+
+    def report(self, now: float, *, last: bool = False) -> Sealed | None:
+        """The publisher's report, if drops or losses changed and the last one is old enough, or if it is the last."""
+        dropped, lost = self.dropped(), self.lost
+        state = (dropped, lost, self.spilled)
+        changed = state != self._reported and now - self._reported_at >= REPORT_S
+        if not changed and not (last and (self.accepted_total or dropped)):
+            return None
+        self._reported, self._reported_at = state, now
+        return self.seal(
+            WORKERS,
+            PublisherReport(
+                producer=self.producer,
+                accepted=self.accepted_total,
+                dropped=dict(dropped),
+                spilled=self.spilled,
+                lost=lost,
+                host=os.uname().nodename,
+                pid=os.getpid(),
+            ),
+        )
+
+    def refused(self, waited_s: float) -> BusError:
+        """Why what waits was not accepted in time."""
+        if isinstance(self.trouble, BusError):
+            return self.trouble
+        reason = str(self.trouble or f"{self.waiting} events were not accepted within {waited_s:g} s")
+        return UnavailableError(self.settings.shown_url, reason)
+
+    def take_back(self) -> list[tuple[str, int, Leftover]]:
+        """Empty all outboxes: channel, partition and event of what the server has not accepted."""
+        self._serving = None
+        return [(outbox.channel, outbox.partition, item) for outbox in self._turn for item in outbox.take_back()]
+
+    def _open(self, channel: str, partition: int) -> Outbox:
+        outbox = Outbox(checked(channel), partition, self.settings)
+        self._outboxes[channel, partition] = outbox
+        self._turn.append(outbox)
+        return outbox
+
+    def _partition(self, channel: str, event: Event) -> int:
+        if channel == LABELS and isinstance(event, PredictionLabelled):
+            partition = Handle.parse(event.prediction).partition
+            if partition not in self.names.partitions_of(channel):
+                raise EventError(f"{event.prediction!r} names partition {partition}, which {channel!r} does not have")
+            return partition
+        return self.names.partition_for(channel, event.id)
+
+
+def default_source() -> str:
+    """Who sends, unless the caller says it: host and process."""
+    return f"{os.uname().nodename}:{os.getpid()}"

@@ -1,0 +1,408 @@
+"""The background thread of a publisher in plain code: it alone talks to the server, so nobody else ever waits for it.
+
+    publish ──(lock)──> buffer ──┐
+    Run.log ──> deque, no lock ──┴──> thread ──> link ──> server
+
+The thread starts with the first event, once a process: a forked child begins with an empty buffer and a new producer.
+While events keep coming it looks every `linger_ms`; after a pause it sleeps until the next event wakes it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from headrace.channels import RUNS
+from headrace.errors import BusError, FullError, HeadraceError
+from headrace.events import Event, RunMetrics, new_id
+from headrace.outbox import Leftover, Ticket
+from headrace.positions import Handle
+from headrace.publisher.buffer import Buffer, Sealed
+from headrace.publisher.spill import KINDS, Spill
+from headrace.settings import Settings
+
+logger = logging.getLogger("headrace")
+
+ALIVE_S = 5.0
+"""How often a run says that it is alive."""
+QUIET_S = 0.1
+"""How long after the last event the thread goes on looking by itself."""
+GATHER = 5_000
+"""Most metrics taken over in one turn, which bounds how long the lock is held."""
+OF_RUNS = KINDS | {"run.candidate"}
+"""Event types whose loss is no reason to raise when a publisher closes: a run never raises."""
+EXIT_S = 3.0
+"""How long the end of a process waits for the server."""
+
+Logged = tuple[str, int, int, dict[str, float | None], float, dict[str, float | None]]
+"""What `Run.log` leaves: run, rank, step, metrics, Unix time, and the run's summary, which takes the metrics over."""
+
+
+class Placed(Protocol):
+    """A ticket: told where its event went."""
+
+    def placed(self, handle: Handle) -> None: ...
+
+
+class Live(Protocol):
+    """A run that is open: it says that it is alive, and that its process ended under it."""
+
+    def alive(self) -> Event: ...
+
+    def crash(self) -> None: ...
+
+
+class Sender:
+    """Buffers from any thread, sends from one. `publish` obeys the overflow policy; `record` never blocks or raises."""
+
+    def __init__(self, settings: Settings, source: str = "", client: Any = None) -> None:
+        self.settings = settings
+        self._given_source, self._client = source, client
+        self.closed = False
+        self._begin()
+        _senders.add(self)
+
+    def _begin(self) -> None:
+        """The state of this process; a forked child calls it again."""
+        self.buffer = Buffer(self.settings, self._given_source)
+        self.spill = Spill(self.settings)
+        self.logged: deque[Logged] = deque()
+        self.overrun = 0
+        self.asleep = False
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._waiters = 0
+        self._wake = threading.Event()
+        self._news = False
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._link: Any = None
+        self._runs: dict[int, Live] = {}
+        self._alive_at = 0.0
+        self._spill_due = True
+        self._warned: set[str] = set()
+
+    # From any thread
+
+    def publish(self, sealed: Iterable[Sealed], *, urgent: bool = False, ticket: Ticket | None = None) -> None:
+        """Buffer events in order. With a full buffer, wait, raise FullError or drop, as `settings.overflow` says."""
+        droppable = self.settings.overflow == "drop" and ticket is None
+        with self._lock:
+            self._check_open()
+            now = time.monotonic()
+            for taken, item in enumerate(sealed):
+                while not self.buffer.offer(item, now, droppable=droppable, ticket=ticket) and not droppable:
+                    if self.settings.overflow != "block":
+                        raise FullError(item.channel, taken)
+                    self._wait_for_room()
+                    now = time.monotonic()
+            if urgent:
+                self.buffer.hurry(now)
+            self._news = True
+            self._start()
+            full = self.buffer.waiting >= self.settings.batch_events
+        if urgent or full or self.asleep:
+            self.rouse()
+
+    def record(self, event: Event, *, droppable: bool = False, urgent: bool = False) -> None:
+        """Buffer an event of a run. Without room it is dropped and counted, or spilled if its type must not be."""
+        try:
+            sealed = self.buffer.seal(RUNS, event)
+        except HeadraceError as error:
+            self._warn_once("event", f"an event of a run was dropped: {error}")
+            with self._lock:
+                self.buffer.drop(str(event.__struct_config__.tag))
+            return
+        with self._lock:
+            now = time.monotonic()
+            self._gather(now, len(self.logged))
+            taken = not self.closed and self.buffer.offer(sealed, now, droppable=droppable)
+            if not taken and not (droppable and not self.closed):
+                self._spill_or_drop(sealed)
+            if urgent:
+                self.buffer.hurry(now)
+            self._news = True
+            if taken:
+                self._start()
+        if taken and (urgent or self.asleep):
+            self.rouse()
+
+    def settle(self) -> None:
+        """Take over what `Run.log` left, so that the summaries of runs are complete."""
+        with self._lock:
+            self._gather(time.monotonic(), len(self.logged))
+
+    def rouse(self) -> None:
+        """Wake the thread."""
+        self.asleep = False
+        self._wake.set()
+
+    def open_run(self, run: Live) -> None:
+        with self._lock:
+            if not self._runs:
+                self._alive_at = time.monotonic() + ALIVE_S
+            self._runs[id(run)] = run
+
+    def close_run(self, run: Live) -> None:
+        with self._lock:
+            self._runs.pop(id(run), None)
+
+    def flush(self, timeout_s: float) -> None:
+        """Return once the buffer is empty. Raises what kept the server from that: UnavailableError, FullError."""
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            now = time.monotonic()
+            self._gather(now, len(self.logged))
+            self.buffer.hurry(now)
+            self._news = True
+            if self.buffer.waiting == 0:
+                return
+            self._start()
+        self.rouse()
+        with self._lock:
+            self._waiters += 1
+            try:
+                while self.buffer.waiting or self.buffer.under_way:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        raise self.buffer.refused(timeout_s)
+                    self._room.wait(left)
+            finally:
+                self._waiters -= 1
+
+    def close(self, timeout_s: float) -> None:
+        """Send what waits, report, end the thread. What the server did not accept is spilled or dropped.
+
+        Raises as `flush` does if events were given up that neither a run nor the policy allowed to be dropped.
+        """
+        if self.closed:
+            return
+        trouble: BusError | None = None
+        try:
+            self.flush(timeout_s)
+            with self._lock:
+                report = self.buffer.report(time.monotonic(), last=True)
+                if report is not None:
+                    self.buffer.offer(report, time.monotonic(), droppable=True)
+            self.flush(min(timeout_s, 1.0))
+        except BusError as error:
+            trouble = error
+        with self._lock:
+            self.closed = self._stopping = True
+            given_up = self._give_up()
+            self._room.notify_all()
+        self._wake.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(EXIT_S)
+        if self._link is not None:
+            self._link.close()
+        if trouble is not None and given_up:
+            raise trouble
+
+    def crash(self) -> None:
+        """The process ends: runs still open crashed. Quiet, but for a warning when something could not be sent."""
+        for run in list(self._runs.values()):
+            run.crash()
+        try:
+            self.close(EXIT_S)
+        except BusError as error:
+            logger.warning("a publisher ended with events that were not sent: %s", error)
+
+    @property
+    def link(self) -> Any:
+        """The way to the server, made when first needed."""
+        if self._link is None:
+            from headrace.bus.sync import Link
+
+            self._link = Link(self.settings, self._client)
+        return self._link
+
+    # Under the lock
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise BusError("this publisher is closed: events can be published before close() only")
+
+    def _wait_for_room(self) -> None:
+        self._news = True
+        self._waiters += 1
+        try:
+            self._start()
+            self.rouse()
+            self._room.wait()
+        finally:
+            self._waiters -= 1
+        self._check_open()
+
+    def _gather(self, now: float, most: int = GATHER) -> bool:
+        """Turn what `Run.log` left into events."""
+        overrun, self.overrun = self.overrun, 0
+        self.buffer.drop("run.metrics", overrun)
+        logged, buffer, source = self.logged, self.buffer, self.buffer.source
+        taken = min(len(logged), most)
+        for _ in range(taken):
+            run, rank, step, metrics, at, summary = logged.popleft()
+            event = RunMetrics(id=new_id(), source=source, time=at, run=run, step=step, metrics=metrics, rank=rank)
+            summary.update(metrics)
+            if self.closed:
+                buffer.drop("run.metrics")
+                continue
+            try:
+                buffer.offer(buffer.seal(RUNS, event), now, droppable=True)
+            except (HeadraceError, TypeError, ValueError) as error:
+                buffer.drop("run.metrics")
+                self._warn_once("metrics", f"metrics of a run were dropped: {error}")
+        return taken > 0
+
+    def _spill_or_drop(self, sealed: Sealed) -> None:
+        item = (sealed.channel, sealed.partition, Leftover("", 0, sealed.payload, sealed.kind, False))
+        if sealed.kind in KINDS and self.spill.write([item]):
+            self.buffer.spilled += 1
+            self._spill_due = True
+        else:
+            self.buffer.drop(sealed.kind)
+
+    def _give_up(self) -> int:
+        """Empty the buffer: to disk what must not be dropped. How many events are lost that somebody counts on."""
+        left = self.buffer.take_back()
+        precious = [item for item in left if item[2].kind in KINDS]
+        written = self.spill.write(precious)
+        self.buffer.spilled += written
+        dropped = [item for item in left if item[2].kind not in KINDS] + precious[written:]
+        for _, _, item in dropped:
+            self.buffer.drop(item.kind)
+        if left:
+            logger.warning("%d events were dropped and %d kept on disk: no server took them", len(dropped), written)
+        return sum(1 for _, _, item in dropped if not item.droppable and item.kind not in OF_RUNS)
+
+    # The thread
+
+    def _start(self) -> None:
+        if self._thread is not None:
+            return
+        thread = threading.Thread(target=self._work, name="headrace-publisher", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter is ending: what waits is spilled or counted when the publisher closes
+            return
+        self._thread = thread
+        _register_exit()
+
+    def _work(self) -> None:
+        quiet_since = time.monotonic()
+        while not self._stopping:
+            self._wake.clear()
+            with self._lock:
+                now = time.monotonic()
+                if self._news or self.logged:
+                    quiet_since = now
+                self._news = False
+                self._gather(now)
+                self._say_alive(now)
+                if self._waiters:
+                    self.buffer.hurry(now)
+                call = self.buffer.next_call(now)
+                wake_at = self.buffer.wake_at() if call is None else now
+                if self._runs:
+                    wake_at = self._alive_at if wake_at is None else min(wake_at, self._alive_at)
+            if call is not None:
+                self._send(call)
+                continue
+            left = None if wake_at is None else max(0.0, wake_at - now)
+            if now - quiet_since < QUIET_S:
+                linger_s = self.settings.linger_ms / 1000
+                self._wake.wait(linger_s if left is None else min(left, linger_s))
+            else:
+                self.asleep = True
+                if not (self.logged or self._news):
+                    self._wake.wait(left)
+                self.asleep = False
+
+    def _send(self, call: Any) -> None:
+        placed: list[tuple[Any, Handle]] = []
+        try:
+            answer = self.link.publish(call)
+        except HeadraceError as error:
+            with self._lock:
+                if self.buffer.trouble is None:
+                    logger.warning("events are buffered until a server takes them: %s", error)
+                self.buffer.failed(error, time.monotonic())
+                self._spill_due = True
+        else:
+            with self._lock:
+                now = time.monotonic()
+                placed = self.buffer.accepted(answer, now)
+                report = self.buffer.report(now)
+                if report is not None:
+                    self.buffer.offer(report, now, droppable=True)
+                if self._waiters:
+                    self._room.notify_all()
+            if self._spill_due:
+                self._send_spilled()
+        for ticket, handle in placed:
+            ticket.placed(handle)
+
+    def _send_spilled(self) -> None:
+        self._spill_due = False
+        try:
+            sent = self.spill.send(self.link.publish)
+        except HeadraceError:
+            self._spill_due = True
+        else:
+            if sent:
+                logger.info("%d events that waited on disk are sent", sent)
+
+    def _say_alive(self, now: float) -> None:
+        if not self._runs or now < self._alive_at:
+            return
+        self._alive_at = now + ALIVE_S
+        for run in self._runs.values():
+            self.buffer.offer(self.buffer.seal(RUNS, run.alive()), now, droppable=True)
+
+    def _warn_once(self, about: str, text: str) -> None:
+        if about not in self._warned:
+            self._warned.add(about)
+            logger.warning("%s (further ones are only counted)", text)
+
+
+_senders: weakref.WeakSet[Sender] = weakref.WeakSet()
+_registered_in = -1
+
+
+def _register_exit() -> None:
+    """See to it that every publisher of this process is closed at its end, once a process."""
+    global _registered_in  # noqa: PLW0603
+    pid = os.getpid()
+    if _registered_in == pid:
+        return
+    _registered_in = pid
+    atexit.register(_at_exit, pid)
+    # Children of multiprocessing end without atexit, but run these.
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None and multiprocessing.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _at_exit, args=(pid,), exitpriority=100)
+
+
+def _at_exit(pid: int) -> None:
+    if os.getpid() == pid:
+        for sender in list(_senders):
+            sender.crash()
+
+
+def _after_fork() -> None:
+    for sender in list(_senders):
+        if not sender.closed:
+            sender._begin()
+
+
+os.register_at_fork(after_in_child=_after_fork)
