@@ -1,0 +1,54 @@
+"""`headrace aggregator`: one process that folds events and publishes the frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from headrace.cli.options import connection_and_models, named, waiting
+from headrace.cli.root import extra
+
+if TYPE_CHECKING:
+    from headrace.cli.process import Process
+    from headrace.settings import Settings
+
+
+@click.command()
+@click.option("--burst", is_flag=True, help="Fold what is there, publish one frame, then end.")
+@named
+@waiting
+@connection_and_models
+def command(settings: Settings, burst: bool, name: str, wait: bool) -> None:
+    """Fold what is published into statistics, curves and quality, and publish the frame 4 times a second.
+
+    Any number may run; one leads, the others stand by.
+    """
+    from headrace.cli.process import run
+
+    async def body(process: Process) -> None:
+        await _aggregate(process, burst)
+
+    run("aggregator", settings, body, wait=wait, name=name)
+
+
+async def _aggregate(process: Process, burst: bool) -> None:
+    with extra("the aggregator", "subscriber"):
+        from headrace.models.registry import Registry
+        from headrace.subscriber.aggregator import run_aggregator
+
+    registry = Registry(process.settings.models)
+
+    def champions() -> dict[str, int]:
+        return {card.name: card.version for card in registry.champions()}
+
+    process.ready(f"prefix {process.settings.prefix!r} on {process.settings.shown_url}")
+    await run_aggregator(
+        process.settings,
+        process.bus,
+        stop=process.stop,
+        cards=registry.get,
+        champions=champions,
+        burst=burst,
+        worker=process.worker,
+    )

@@ -1,0 +1,61 @@
+"""`headrace scorer`: one process that scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from headrace.cli.options import connection_and_models, named, waiting
+from headrace.cli.root import extra
+
+if TYPE_CHECKING:
+    from headrace.cli.process import Process
+    from headrace.settings import Settings
+
+
+@click.command()
+@click.option("--burst", is_flag=True, help="Score what is waiting, then end.")
+@named
+@waiting
+@connection_and_models
+def command(settings: Settings, burst: bool, name: str, wait: bool) -> None:
+    """Score prediction requests with the models in service.
+
+    Any number of scorers share the work; one processor each. Ctrl-C or SIGTERM finishes the batch in hand.
+    """
+    from headrace.cli.process import run
+
+    async def body(process: Process) -> None:
+        await _score(process, burst)
+
+    run("scorer", settings, body, wait=wait, name=name)
+
+
+async def _score(process: Process, burst: bool) -> None:
+    with extra("the scorer", "subscriber"):
+        from headrace.heartbeat import Heartbeat, Tally
+        from headrace.models.registry import Registry
+        from headrace.subscriber.scorer import Scorer
+        from headrace.subscriber.shelf import Shelf
+
+    shelf = Shelf(Registry(process.settings.models))
+    scorer = Scorer(process.bus, shelf, process.worker)
+
+    def tally() -> Tally:
+        done = scorer.tally
+        return Tally(
+            events=done.events,
+            batches=done.batches,
+            failed=done.failed,
+            busy_s=done.busy_s,
+            models=shelf.versions(),
+        )
+
+    for error in shelf.load():
+        process.say(f"refused a model: {error}")
+    served = ", ".join(f"{name}@{version}" for name, version in sorted(shelf.versions().items()))
+    process.ready(served or f"no model is in service in {process.settings.models}; see `headrace models train`")
+    async with Heartbeat(process.bus, "scorer", tally, worker=process.worker):
+        await scorer.run(process.stop, burst=burst)
+    process.say(f"scored {scorer.tally.events:,} requests in {scorer.tally.batches:,} batches")
