@@ -65,12 +65,14 @@ POLL_LIMIT_S: Final = 0.02
 
 @overload
 async def wait_until(
-    predicate: Callable[[], Awaitable[T]], timeout_s: float = ..., description: Description = ...
+    predicate: Callable[[], Awaitable[T | None]], timeout_s: float = ..., description: Description = ...
 ) -> T: ...
 
 
 @overload
-async def wait_until(predicate: Callable[[], T], timeout_s: float = ..., description: Description = ...) -> T: ...
+async def wait_until(
+    predicate: Callable[[], T | None], timeout_s: float = ..., description: Description = ...
+) -> T: ...
 
 
 async def wait_until(predicate: Callable[[], Any], timeout_s: float = 5.0, description: Description = "") -> Any:
@@ -89,7 +91,9 @@ async def wait_until(predicate: Callable[[], Any], timeout_s: float = 5.0, descr
         await asyncio.sleep(polling.delay_s(value))
 
 
-def wait_until_sync(predicate: Callable[[], T], timeout_s: float = 5.0, description: str | Callable[[], str] = "") -> T:
+def wait_until_sync(
+    predicate: Callable[[], T | None], timeout_s: float = 5.0, description: str | Callable[[], str] = ""
+) -> T:
     """`wait_until` for code without asyncio."""
     polling = _Polling(timeout_s, description or getattr(predicate, "__name__", "a condition"))
     while not (value := predicate()):
@@ -220,24 +224,40 @@ class Source:
 
 
 def mend_fakeredis() -> None:
-    """Make fakeredis 2.40 answer a blocking XREADGROUP as servers do.
+    """Make fakeredis 2.40 answer a blocking XREADGROUP as servers do, and let go of a client that is cancelled.
 
-    Its first look at the stream either ends the wait before it began (with COUNT) or marks entries as delivered
-    without returning them (without). Treating that look like every later one, where no entries mean "go on waiting",
-    cures both. Harmless when repeated.
+    - Its first look at the stream either ends the wait before it began (with COUNT) or marks entries as delivered
+      without returning them (without). Treating that look like every later one, where no entries mean "go on waiting",
+      cures both.
+    - Before Python 3.12 a cancellation gets lost if the reply arrives at the same moment.
+
+    Harmless when repeated.
     """
+    import asyncio
+
+    from fakeredis.aioredis import FakeBaseAsyncConnection
     from fakeredis.commands_mixins.streams_mixin import StreamsCommandsMixin
 
     streams: Any = StreamsCommandsMixin
-    original = streams._xreadgroup
-    if hasattr(original, "__wrapped__"):
+    connection: Any = FakeBaseAsyncConnection
+    look, wait = streams._xreadgroup, connection.can_read
+    if hasattr(look, "__wrapped__"):
         return
 
-    @wraps(original)
+    @wraps(look)
     def read(self: Any, consumer: Any, groups: Any, count: Any, noack: Any, min_idle: Any, first_pass: bool) -> Any:
-        return original(self, consumer, groups, count, noack, min_idle, False) or None
+        return look(self, consumer, groups, count, noack, min_idle, False) or None
 
-    streams._xreadgroup = read
+    @wraps(wait)
+    async def can_read(*args: Any, **options: Any) -> Any:
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task else 0
+        ready = await wait(*args, **options)
+        if task and task.cancelling() > cancelled:
+            raise asyncio.CancelledError
+        return ready
+
+    streams._xreadgroup, connection.can_read = read, can_read
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ Every call raises UnavailableError (retryable) while no server answers, and BusE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -193,7 +193,9 @@ class Bus:
 
         return Consumer(self, channel, group, worker=worker, partition=partition, start=start, decided=decided)
 
-    async def listen(self, *live: str, patterns: Sequence[str] = ()) -> AsyncIterator[list[tuple[str, bytes]] | None]:
+    async def listen(
+        self, *live: str, patterns: Sequence[str] = ()
+    ) -> AsyncGenerator[list[tuple[str, bytes]] | None, None]:
         """What is pushed to live channels, as lists of (live channel, payload), at most once.
 
         None comes first, when the subscription stands, and again after each reconnect: something may have been missed.
@@ -333,7 +335,7 @@ class Bus:
         """Give up a lease if it is ours."""
         await self.call(Request(script("release"), [self.names.lease(name, partition)], [token]))
 
-    async def intake(self) -> AsyncIterator[list[tuple[str, bytes]]]:
+    async def intake(self) -> AsyncGenerator[list[tuple[str, bytes]], None]:
         """Events that anybody sends by plain PUBLISH to `PREFIX:in:CHANNEL`, as lists of (channel, payload)."""
         skip = len(self.names.intake_pattern) - 1
         async for pushed in self.listen(patterns=[self.names.intake_pattern]):
@@ -341,8 +343,8 @@ class Bus:
                 yield [(live[skip:], payload) for live, payload in pushed]
 
 
-def _as_sent(reply: Any, **options: Any) -> Any:
-    return reply
+def _as_sent(response: Any, **options: Any) -> Any:
+    return response
 
 
 def _text(raw: Any) -> str:

@@ -4,9 +4,10 @@ Rules that the commit's proof rests on:
 
 1. A consumer name serves one read that brought entries, then no other; commit deletes it. After a read whose reply may
    be lost the name is abandoned: its entries come back to somebody by claim.
-2. Whoever holds entries renews its claim on them. Who was silent for `claim_ms` loses them to another worker; if it
-   wakes up and commits first, it has decided them all the same, and the other's commit says so.
-3. An entry that keeps killing its worker is delivered alone from the third time on, and given up after `max_attempts`.
+2. Whoever holds entries renews its claim on them. Who was silent for `claim_ms` loses them to another worker, and takes
+   nothing back; if it wakes up and commits first, it has decided them all the same, and the other's commit says so.
+3. An entry that keeps killing its worker is delivered alone from the third time on. After `max_attempts` deliveries
+   nobody gets it any more: the consumer makes it a dead letter itself.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from headrace.bus.commit import Commit, Left
 from headrace.bus.connection import translated
 from headrace.bus.scripts import Argument, Request, payload, script
 from headrace.channels import DEAD
-from headrace.errors import BusError, GroupLostError, UnavailableError
+from headrace.errors import BusError, FullError, GroupLostError, UnavailableError
 from headrace.events import EntryDead
 from headrace.positions import START, Entry, Position
 from headrace.retry import Backoff, Schedule
@@ -123,24 +124,21 @@ class Consumer:
         self._backoff = Backoff(self._settings.retry_base_ms, self._settings.retry_limit_ms)
         self._schedule = Schedule()
         self._open: dict[str, list[bytes]] = {}
-        self._attempts: dict[bytes, int] = {}
         self._claimed: list[Batch] = []
         self._next_claim_s = 0.0
-        self._renewed_s = 0.0
         self._stopping = False
+        self._closing = asyncio.Event()
         self._renewal: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Consumer:
         await self._create()
-        self._renewed_s = time.monotonic()
         self._renewal = asyncio.create_task(self._renew_forever(), name=f"renew {self.channel}")
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self._closing.set()
         if self._renewal:
-            self._renewal.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._renewal
+            await asyncio.wait([self._renewal])
         with suppress(BusError):  # what is not released comes back to others by claim
             await self._hand_back()
 
@@ -155,7 +153,6 @@ class Consumer:
                 batch = await self.next(BLOCK_MS)
             except UnavailableError:
                 failures += 1
-                self._reads += 1  # rule 1: the reply may be lost
                 await asyncio.sleep(RECONNECT.delay_ms(failures) / 1000)
                 continue
             except GroupLostError:
@@ -199,7 +196,7 @@ class Consumer:
         )
 
     async def finish(self, work: Decision, rebuild: Callable[[Batch], Decision] | None = None) -> list[Position] | Left:
-        """Write a decision, trying for as long as the server is away; what others decided meanwhile is left to them.
+        """Write a decision, trying for as long as the server is away or full; what others decided is left to them.
 
         If the group was deleted nothing was written, and the entries come again from the group that is made anew.
 
@@ -210,7 +207,7 @@ class Consumer:
         while True:
             try:
                 answer = await self._write(work)
-            except UnavailableError:
+            except (UnavailableError, FullError):
                 failures += 1
                 await asyncio.sleep(RECONNECT.delay_ms(failures) / 1000)
                 continue
@@ -220,15 +217,14 @@ class Consumer:
                 await self._begin_again()
                 return Left([])
             if isinstance(answer, Left) and answer.positions and rebuild:
-                work = rebuild(_part(work.batch, answer))
+                ours = {str(position).encode() for position in answer.positions}
+                work = rebuild(_part(work.batch, ours.union(work.retries)))
                 continue
             self._settle(work, answer)
             return answer
 
     async def _write(self, work: Decision) -> list[Position] | Left:
         try:
-            if not work.entries and work.retries:
-                return []
             return await self.bus.commit(work)
         except BusError as error:
             if "NOGROUP" in str(error):
@@ -242,7 +238,6 @@ class Consumer:
         now = time.monotonic()
         for spelled in work.retries:
             attempt = work.batch.attempts.get(spelled, 1)
-            self._attempts[spelled] = attempt
             self._schedule.add(Position.parse(spelled), work.consumer, now + self._backoff.delay_ms(attempt) / 1000)
 
     async def _begin_again(self) -> None:
@@ -282,8 +277,9 @@ class Consumer:
                 raw = await self._client.xreadgroup(
                     self.group, name, {self._log: ">"}, count=self._bound.next_count(), block=block_ms
                 )
-        except BusError as error:
-            if "NOGROUP" in str(error):
+        except BaseException as error:
+            self._reads += 1  # rule 1: the reply may be lost
+            if isinstance(error, BusError) and "NOGROUP" in str(error):
                 raise GroupLostError(self.channel, self.group) from error
             raise
         if not raw:
@@ -299,44 +295,52 @@ class Consumer:
     async def _claim(self) -> None:
         """Take over what workers left that were silent for `claim_ms`, rule 3 applied."""
         name = self._name()
+        self._reads += 1
         with translated(self._settings, self.channel):
             raw = await self._client.xautoclaim(
                 self._log, self.group, name, self._settings.claim_ms, "0-0", count=self._bound.next_count()
             )
         batch = _batch(name, raw[1])
         if batch is None:
+            await self._forget([name])
             return
-        self._reads += 1
         await self._count_deliveries(batch)
-        hard = [i for i in batch.ids if batch.attempts.get(i, 1) > 2]
-        if not hard:
-            self._claimed.append(batch)
-            return
-        for spelled in hard:  # alone, under a name of its own
-            if alone := await self._move([spelled]):
-                self._claimed.append(alone)
-        easy = _part(batch, Left([Position.parse(i) for i in batch.ids if i not in set(hard)]))
-        if easy.ids:
+        hard = {i for i in batch.ids if batch.attempts.get(i, 1) > 2}
+        if easy := _part(batch, set(batch.ids) - hard):
             self._claimed.append(easy)
+        for spelled in batch.ids:
+            if spelled in hard:
+                await self._isolate(_part(batch, {spelled}))
+
+    async def _isolate(self, alone: Batch) -> None:
+        """Give an entry that may have ended its workers a name of its own; after its last attempt, give it up."""
+        alone.consumer = self._name()
+        self._reads += 1
+        with translated(self._settings, self.channel):
+            moved = await self._client.xclaim(self._log, self.group, alone.consumer, 0, alone.ids, justid=True)
+        if not moved:
+            return
+        deliveries = alone.attempts[alone.ids[0]] - 1  # without this one
+        if deliveries < self._settings.max_attempts:
+            self._claimed.append(alone)
+            return
+        work = self.commit(alone)
+        work.dead(alone.ids[0], f"delivered {deliveries} times, and no worker lived to decide it")
+        await self.finish(work)
 
     async def _reclaim(self, due: list[tuple[Position, str]]) -> Batch | None:
         """Deliver entries kept for retry again, under a new name; their old names are given up when empty."""
-        batch = await self._move([str(position).encode() for position, _ in due])
-        waiting = self._schedule.holders()
-        empty = sorted({holder for _, holder in due} - set(waiting))
-        if empty:
-            await self.bus.call(Request(script("forget"), [self._log], [self.group, *empty]), self.channel)
-        return self._hand_out(batch) if batch else None
-
-    async def _move(self, ids: list[bytes]) -> Batch | None:
         name = self._name()
         self._reads += 1
+        ids = [str(position).encode() for position in sorted(position for position, _ in due)]
         with translated(self._settings, self.channel):
             raw = await self._client.xclaim(self._log, self.group, name, 0, ids)
         batch = _batch(name, raw)
         if batch:
             await self._count_deliveries(batch)
-        return batch
+        waiting = self._schedule.holders()
+        await self._forget(sorted({holder for _, holder in due} - set(waiting)))
+        return self._hand_out(batch) if batch else None
 
     async def _count_deliveries(self, batch: Batch) -> None:
         with translated(self._settings, self.channel):
@@ -355,42 +359,38 @@ class Consumer:
 
     async def _renew_forever(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.claim_ms / 3000)
-            now = time.monotonic()
-            if now - self._renewed_s < self._settings.claim_ms / 1000:
-                with suppress(BusError):
-                    await self._renew()
-            self._renewed_s = now  # after a stall others own our entries: leave those to them
-
-    async def _renew(self) -> None:
-        held = dict(self._open)
-        for batch in self._claimed:
-            held[batch.consumer] = batch.ids
-        for holder, positions in self._schedule.holders().items():
-            held[holder] = [str(position).encode() for position in positions]
-        for name, ids in held.items():
-            for at in range(0, len(ids), 1000):
-                with translated(self._settings, self.channel):
-                    await self._client.xclaim(self._log, self.group, name, 0, ids[at : at + 1000], justid=True)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.claim_ms / 3000):
+                    await self._closing.wait()
+                return
+            with suppress(BusError):
+                await self._claim_again(idle_ms=0)
 
     async def _hand_back(self) -> None:
-        """Give up the names that hold nothing; entries still held go to whoever claims first, at once."""
-        held = [i for ids in self._open.values() for i in ids]
-        held += [i for batch in self._claimed for i in batch.ids]
-        held += [str(p).encode() for positions in self._schedule.holders().values() for p in positions]
-        for at in range(0, len(held), 1000):
-            with translated(self._settings, self.channel):
-                await self._client.xclaim(
-                    self._log,
-                    self.group,
-                    self._name(),
-                    0,
-                    held[at : at + 1000],
-                    idle=self._settings.claim_ms,
-                    justid=True,
-                )
-        if not held:
-            await self.bus.call(Request(script("forget"), [self._log], [self.group, self._name()]), self.channel)
+        """Free what is still held for whoever claims first, and give up the names that hold nothing."""
+        await self._claim_again(idle_ms=self._settings.claim_ms)
+        await self._forget([self._name()])
+
+    async def _claim_again(self, idle_ms: int) -> None:
+        """Make all entries that we still hold look as if they were delivered `idle_ms` ago."""
+        names = {*self._open, *(batch.consumer for batch in self._claimed), *self._schedule.holders()}
+        for name in names:
+            after = "-"
+            while True:
+                with translated(self._settings, self.channel):
+                    rows = await self._client.xpending_range(
+                        self._log, self.group, min=after, max="+", count=1000, consumername=name
+                    )
+                    if not rows:
+                        break
+                    ids = [bytes(row["message_id"]) for row in rows]
+                    await self._client.xclaim(self._log, self.group, name, 0, ids, idle=idle_ms, justid=True)
+                after = f"({ids[-1].decode()}"
+
+    async def _forget(self, names: list[str]) -> None:
+        """Remove those of the names that hold nothing."""
+        if names:
+            await self.bus.call(Request(script("forget"), [self._log], [self.group, *names]), self.channel)
 
 
 def _batch(consumer: str, raw: Any) -> Batch | None:
@@ -403,9 +403,8 @@ def _batch(consumer: str, raw: Any) -> Batch | None:
     return Batch(consumer, ids, payloads, read_at=time.time()) if ids else None
 
 
-def _part(batch: Batch, left: Left) -> Batch:
-    """The same batch with only the entries that are left."""
-    keep = {str(position).encode() for position in left.positions}
+def _part(batch: Batch, keep: set[bytes]) -> Batch:
+    """The same batch with only some of its entries."""
     pairs = [(i, p) for i, p in zip(batch.ids, batch.payloads, strict=True) if i in keep]
     return Batch(
         batch.consumer,

@@ -211,7 +211,8 @@ class _Hearing:
         if not self._pushed and not self.ended:
             self._some.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._some.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._some.wait()
 
     def take(self, most: int) -> list[tuple[bytes, bytes]]:
         """The oldest pushes, up to `most`."""

@@ -63,6 +63,7 @@ class Subscription:
         }
         self._seen: dict[str, Seen] = {}
         self._heard: dict[str, float] = {}
+        self._due: set[str] = set()
         self._driver: Live = self._drive()
 
     def _drive(self) -> Live:
@@ -86,31 +87,35 @@ class Subscription:
             try:
                 async for delivery in self._react(pushed):
                     yield delivery
-                self.connected = True
             except UnavailableError:
-                self.connected = False  # the driver reconnects, and its confirmation heals
+                self.connected = False
+                self._due.update(self._places)
 
     async def _react(self, pushed: list[tuple[str, bytes]] | None) -> AsyncIterator[Delivery]:
-        now = time.monotonic()
         if pushed is None:
-            for live in self._places:
-                async for delivery in self._begin(live) if live not in self._seen else self._heal(live):
-                    yield delivery
-            return
+            self._due.update(self._places)
+            pushed = []
+        now = time.monotonic()
+        heard = {live for live, _ in pushed}
+        for live in self._seen:
+            if live in heard:
+                self._heard[live] = now
+            elif now - self._heard.get(live, 0.0) >= CHECK_S:
+                self._due.add(live)
+        for live in sorted(self._due):
+            async for delivery in self._heal(live) if live in self._seen else self._begin(live):
+                yield delivery
+            self._heard[live] = now
+            self._due.discard(live)
         for live, payload in pushed:
             if live in self._seen:
-                self._heard[live] = now
                 async for delivery in self._take(live, payload):
-                    yield delivery
-        for live in self._seen:
-            if now - self._heard.get(live, 0.0) >= CHECK_S:
-                self._heard[live] = now
-                async for delivery in self._heal(live):
                     yield delivery
 
     async def _begin(self, live: str) -> AsyncIterator[Delivery]:
         channel, partition = self._places[live]
         epoch, newest = await self._bus.last(channel, partition)
+        self.connected = True
         if self._since == "start":
             seen = Seen(epoch, START)
         elif isinstance(self._since, Mapping) and channel in self._since:
@@ -134,6 +139,7 @@ class Subscription:
                 yield delivery
             return
         self._seen[live], fresh = verdict
+        self.connected = True
         if fresh:
             self.counts.live += len(fresh)
             yield Delivery(channel, partition, fresh)
@@ -143,6 +149,7 @@ class Subscription:
         channel, partition = self._places[live]
         while True:
             snapshot = await self._bus.resume(channel, partition, self._seen[live].last)
+            self.connected = True
             before = self._seen[live]
             self._seen[live], notices, entries = resumed(before, snapshot)
             for notice in notices:
