@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -21,10 +21,11 @@ from headrace.arrays import unpack_rows
 from headrace.bus import Batch, Bus, Commit, Consumer, Decision
 from headrace.channels import MODELS, REQUESTS, RESULTS, SCORERS, TAIL
 from headrace.codec import decode
-from headrace.errors import BusError, CodecError, HeadraceError, ModelError
+from headrace.errors import BusError, CodecError, ModelError
 from headrace.events import ModelPromoted, ModelRefused, PredictionRequested, new_id
 from headrace.heartbeat import Heartbeat, Tally
 from headrace.outcomes import decided
+from headrace.positions import Position
 from headrace.subscriber import results
 from headrace.subscriber.scoring import Outcome, Scored, score
 from headrace.subscriber.shelf import Shelf
@@ -57,12 +58,12 @@ class Scorer:
         Raises GroupLostError if somebody deletes the group.
         """
         partitions = self.bus.names.partitions_of(REQUESTS)
-        refused = await self._threaded(self.shelf.load)
-        await self._report(refused)
+        _, known = await self.bus.last(MODELS)  # before loading: what is promoted from now on is followed
+        await self._load()
         try:
             async with Heartbeat(self.bus, "scorer", self._read, worker=self.worker), asyncio.TaskGroup() as group:
                 upkeep = [
-                    group.create_task(self._follow_promotions()),
+                    group.create_task(self._follow_promotions(known)),
                     group.create_task(self._write_late_forever()),
                     group.create_task(self._stop_when(stop)),
                 ]
@@ -199,11 +200,13 @@ class Scorer:
                 work.count(name, n)
             await self.bus.commit(work)
 
-    async def _follow_promotions(self) -> None:
-        async with self.bus.subscribe(MODELS) as subscription:
+    async def _follow_promotions(self, since: Position) -> None:
+        async with self.bus.subscribe(MODELS, since={MODELS: since}) as subscription:
             async for delivery in subscription:
                 counts = subscription.counts
                 self.tally.live, self.tally.healed, self.tally.lost = counts.live, counts.healed, counts.lost
+                if delivery.notice is not None:  # promotions may have been missed: the registry knows
+                    await self._load()
                 for entry in delivery.entries:
                     with suppress(CodecError):
                         event = decode(entry.payload)
@@ -225,8 +228,8 @@ class Scorer:
             with suppress(BusError):
                 await self.bus.publish(MODELS, [refusal])
 
-    async def _report(self, refused: Sequence[HeadraceError]) -> None:
-        for error in refused:
+    async def _load(self) -> None:
+        for error in await asyncio.to_thread(self.shelf.load):
             event = ModelRefused(
                 id=new_id(), time=time.time(), model="", version=0, worker=self.worker, reason=str(error)
             )
