@@ -29,8 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever uses a real server says so, by its fixtures."""
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
-        values = getattr(getattr(item, "callspec", None), "params", {}).values()
-        if names & {"server", "own_server", "server_settings"} or "server" in values:
+        chosen = getattr(getattr(item, "callspec", None), "params", {}).get("any_settings")
+        if names & {"server", "own_server", "server_settings"} or chosen == "server":
             item.add_marker(pytest.mark.server)
 
 
