@@ -153,7 +153,7 @@ async def test_the_page_gets_a_sample(any_bus: Bus, registry: Registry) -> None:
 
 
 async def test_what_was_stolen_is_decided_once(any_bus: Bus, registry: Registry) -> None:
-    """A worker that renews nothing is robbed of its batch, the thief commits, and the first wakes up and commits too."""
+    """A worker that renews nothing is robbed of its batch; the thief commits, the first wakes up and commits too."""
     await any_bus.publish(REQUESTS, requests(50))
     slow = scorer(any_bus, registry, "slow")
     slow.shelf.load()
