@@ -95,17 +95,17 @@ def channel_views(readings: Readings, statistics: Statistics, settings: Settings
 
 
 def group_views(readings: Readings, statistics: Statistics, now: float) -> list[GroupView]:
-    """Every group over its partitions. `now` dates the oldest entry, Unix seconds of the server."""
+    """Every group over its partitions, by channel. `now` dates the oldest entry, Unix seconds of the server."""
     found: dict[tuple[str, str], list[tuple[Place, GroupState]]] = {}
-    for place, states in readings.groups.items():
-        for state in states:
+    for place in readings.heads:
+        for state in readings.groups.get(place, ()):
             found.setdefault((place.channel, state.name), []).append((place, state))
     views = []
     for (channel, name), parts in found.items():
         lag = sum(state.lag for _, state in parts)
         in_flight = sum(state.in_flight for _, state in parts)
         oldest_ms = min((state.oldest.ms for _, state in parts if state.oldest), default=None)
-        total = sum(readings.heads[place].number for place, _ in parts if place in readings.heads)
+        total = sum(readings.heads[place].number for place, _ in parts)
         committed = statistics.rate(f"ack:{channel}:{name}")
         draining = committed.s5 - statistics.rate(f"pub:{channel}").s5
         depth = lag + in_flight
