@@ -114,8 +114,8 @@ async def within(stop: asyncio.Event, seconds: float) -> bool:
 
 
 @contextmanager
-def ending(stop: asyncio.Event, say: Callable[[str], None]) -> Iterator[None]:
-    """Within it, the first SIGTERM or SIGINT sets `stop`, and the second ends this process."""
+def ending(stop: asyncio.Event, say: Callable[[str], None], drain_s: float | None = DRAIN_S) -> Iterator[None]:
+    """Within it, the first SIGTERM, SIGINT or SIGHUP sets `stop`; the second, or `drain_s`, ends this process."""
     loop = asyncio.get_running_loop()
     told = False
 
@@ -128,16 +128,20 @@ def ending(stop: asyncio.Event, say: Callable[[str], None]) -> Iterator[None]:
 
     def begin_to_end() -> None:
         stop.set()
-        loop.call_later(DRAIN_S, give_up)
+        if drain_s is not None:
+            loop.call_later(drain_s, give_up)
 
     def give_up() -> None:
-        say(f"did not end within {DRAIN_S:g} s; what it holds comes to another worker by claim")
+        say(f"did not end within {drain_s:g} s; what it holds comes to another worker by claim")
         logging.shutdown()
         os._exit(1)
 
     # Plain handlers, not the loop's: HTTP servers replace these while they serve, end by themselves, and then pass on
     # what they got; the loop's would hear each signal twice.
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
     finally:

@@ -58,6 +58,8 @@ def command(
         raise click.UsageError(f"--csv publishes to the channel {REQUESTS!r}, not to {channel!r}")
     if not as_csv and (model or label_column):
         raise click.UsageError("--model and --label-column are for tables: add --csv")
+    if not as_csv and file.name.lower().endswith((".csv", ".tsv")):
+        raise click.UsageError(f"{file.name} looks like a table: add --csv --model NAME")
     checked(channel)
     check(settings)
     if file.isatty():
@@ -69,8 +71,11 @@ def command(
                 _publish_table(publisher, file, model or "", label_column or "", rate, books)
             else:
                 _publish_lines(publisher, channel, file, rate, books)
-    finally:
-        click.echo(books.text(channel), err=True)
+    except BaseException:
+        if books.accepted or books.refused:
+            click.echo(books.text(channel), err=True)
+        raise
+    click.echo(books.text(channel), err=True)
     if books.refused:
         raise click.exceptions.Exit(1)
 
