@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, cast
+from typing import Any
 
 from headrace.channels import REQUESTS
 from headrace.errors import DeadlineError, HeadraceError, PredictionError
@@ -136,8 +136,8 @@ class Replies:
                     while not self._stopping.is_set():
                         heard = listener.hear(HEAR_S)
                         failures = 0
-                        self._take(cast("list[bytes] | None", heard))
-            except HeadraceError:
+                        self._take(heard)
+            except Exception:  # beside a lost connection: one that `close` took away while the client was reading
                 failures += 1
                 self._stopping.wait(RECONNECT.delay_ms(failures) / 1000)
 

@@ -9,25 +9,27 @@ While events keep coming it looks every `linger_ms`; after a pause it sleeps unt
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
-import sys
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.channels import RUNS
 from headrace.errors import BusError, FullError, HeadraceError
 from headrace.events import Event, RunMetrics, new_id
 from headrace.outbox import Leftover, Ticket
 from headrace.positions import Handle
+from headrace.publisher import lifetime
 from headrace.publisher.buffer import Buffer, Sealed
 from headrace.publisher.spill import KINDS, Spill
 from headrace.settings import Settings
+
+if TYPE_CHECKING:
+    from headrace.bus.scripts import Accepted, PublishCall
+    from headrace.bus.sync import Link
 
 logger = logging.getLogger("headrace")
 
@@ -67,16 +69,17 @@ class Sender:
         self.settings = settings
         self._given_source, self._client = source, client
         self.closed = False
-        self._begin()
-        _senders.add(self)
+        self.begin()
+        lifetime.watch(self)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """The state of this process; a forked child calls it again."""
         self.buffer = Buffer(self.settings, self._given_source)
         self.spill = Spill(self.settings)
         self.logged: deque[Logged] = deque()
         self.overrun = 0
-        self.asleep = False
+        self.asleep = True
+        """Whether the thread must be woken, or started, for new events to be seen."""
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._waiters = 0
@@ -84,7 +87,8 @@ class Sender:
         self._news = False
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self._link: Any = None
+        self._link: Link | None = None
+        self._warm = False
         self._runs: dict[int, Live] = {}
         self._alive_at = 0.0
         self._spill_due = True
@@ -141,8 +145,11 @@ class Sender:
             self._gather(time.monotonic(), len(self.logged))
 
     def rouse(self) -> None:
-        """Wake the thread."""
+        """Wake the thread; start it if there is none."""
         self.asleep = False
+        if self._thread is None and not self.closed:
+            with self._lock:
+                self._start()
         self._wake.set()
 
     def open_run(self, run: Live) -> None:
@@ -217,13 +224,14 @@ class Sender:
             logger.warning("a publisher ended with events that were not sent: %s", error)
 
     @property
-    def link(self) -> Any:
+    def link(self) -> Link:
         """The way to the server, made when first needed."""
-        if self._link is None:
-            from headrace.bus.sync import Link
+        with lifetime.loading():
+            if self._link is None:
+                from headrace.bus.sync import Link
 
-            self._link = Link(self.settings, self._client)
-        return self._link
+                self._link = Link(self.settings, self._client)
+            return self._link
 
     # Under the lock
 
@@ -236,7 +244,7 @@ class Sender:
         self._waiters += 1
         try:
             self._start()
-            self.rouse()
+            self._wake.set()
             self._room.wait()
         finally:
             self._waiters -= 1
@@ -288,15 +296,20 @@ class Sender:
     def _start(self) -> None:
         if self._thread is not None:
             return
+        # The client, which the thread loads, needs this module, and it cannot be loaded any more while a script ends.
+        import concurrent.futures.thread  # noqa: F401
+
         thread = threading.Thread(target=self._work, name="headrace-publisher", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the interpreter is ending: what waits is spilled or counted when the publisher closes
             return
         self._thread = thread
-        _register_exit()
+        lifetime.at_exit()
 
     def _work(self) -> None:
+        with suppress(Exception):  # a fault shows again, and is told, at the first call
+            _ = self.link
         quiet_since = time.monotonic()
         while not self._stopping:
             self._wake.clear()
@@ -326,11 +339,12 @@ class Sender:
                     self._wake.wait(left)
                 self.asleep = False
 
-    def _send(self, call: Any) -> None:
+    def _send(self, call: PublishCall) -> None:
         placed: list[tuple[Any, Handle]] = []
         try:
-            answer = self.link.publish(call)
-        except HeadraceError as error:
+            answer = self._publish(call)
+        except Exception as caught:  # whatever it is, the events must stay and the thread must go on
+            error = caught if isinstance(caught, HeadraceError) else BusError(f"publishing failed: {caught!r}")
             with self._lock:
                 if self.buffer.trouble is None:
                     logger.warning("events are buffered until a server takes them: %s", error)
@@ -349,6 +363,14 @@ class Sender:
                 self._send_spilled()
         for ticket, handle in placed:
             ticket.placed(handle)
+
+    def _publish(self, call: PublishCall) -> Accepted:
+        if self._warm:
+            return self.link.publish(call)
+        with lifetime.loading():
+            answer = self.link.publish(call)
+        self._warm = True
+        return answer
 
     def _send_spilled(self) -> None:
         self._spill_due = False
@@ -371,38 +393,3 @@ class Sender:
         if about not in self._warned:
             self._warned.add(about)
             logger.warning("%s (further ones are only counted)", text)
-
-
-_senders: weakref.WeakSet[Sender] = weakref.WeakSet()
-_registered_in = -1
-
-
-def _register_exit() -> None:
-    """See to it that every publisher of this process is closed at its end, once a process."""
-    global _registered_in  # noqa: PLW0603
-    pid = os.getpid()
-    if _registered_in == pid:
-        return
-    _registered_in = pid
-    atexit.register(_at_exit, pid)
-    # Children of multiprocessing end without atexit, but run these.
-    multiprocessing = sys.modules.get("multiprocessing.process")
-    if multiprocessing is not None and multiprocessing.parent_process() is not None:
-        from multiprocessing.util import Finalize
-
-        Finalize(None, _at_exit, args=(pid,), exitpriority=100)
-
-
-def _at_exit(pid: int) -> None:
-    if os.getpid() == pid:
-        for sender in list(_senders):
-            sender.crash()
-
-
-def _after_fork() -> None:
-    for sender in list(_senders):
-        if not sender.closed:
-            sender._begin()
-
-
-os.register_at_fork(after_in_child=_after_fork)
