@@ -11,41 +11,24 @@ Rules:
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from headrace.curves import Curve, Point, SavedRank, SavedRun, part_field, read_curves, read_run
+from headrace.curves import Point, SavedRank, part_field, read_run
 from headrace.errors import CodecError
-from headrace.events import (
-    Event,
-    RunAlive,
-    RunCandidate,
-    RunFinished,
-    RunMetrics,
-    RunStarted,
-    RunView,
-    Scalar,
-)
+from headrace.events import Event, RunAlive, RunCandidate, RunFinished, RunMetrics, RunStarted, RunView
+from headrace.subscriber.run import ENDED, METRICS, Run, finite
 
 RUNS: Final = 500
-RANKS: Final = 256
-METRICS: Final = 20
 PARAMS: Final = 60
-CANDIDATES: Final = 1000
 SHOWN: Final = 40
 POINTS: Final = 4000
 """Most points of one frame; the others come with the next ones."""
-STALLED_S: Final = 15.0
-CRASHED_S: Final = 60.0
 _NAME: Final = 200
 _TEXT: Final = 500
 _PACE_S: Final = 5.0
 """Speed is told from logs that lie 5 to 10 s back, or from the one before if logs are rarer."""
-_SMALLER: Final = re.compile(r"^(?!neg_).*(loss|error|mae|mse)", re.IGNORECASE)
-_ENDED: Final = ("finished", "failed", "crashed")
 
 
 @dataclass(slots=True)
@@ -59,153 +42,11 @@ class Changes:
     gone_parts: dict[str, list[str]] = field(default_factory=dict)
 
 
-class _Run:
-    """One run: its ranks, curves and candidates. `view` is remembered until something changes."""
-
-    __slots__ = (
-        "best",
-        "candidates",
-        "curves",
-        "judged",
-        "name",
-        "params",
-        "parent",
-        "ranks",
-        "run",
-        "seen",
-        "total_steps",
-        "view",
-    )
-
-    def __init__(self, run: str) -> None:
-        self.run = run
-        self.name = ""
-        self.parent = ""
-        self.params: dict[str, Scalar] = {}
-        self.total_steps = 0
-        self.ranks: dict[int, SavedRank] = {}
-        self.curves: dict[str, Curve] = {}
-        self.best: dict[str, float] = {}
-        self.candidates: set[str] = set()
-        self.judged = 0
-        self.seen = 0.0
-        self.view: RunView | None = None
-
-    def rank(self, number: int, at: float) -> SavedRank:
-        rank = self.ranks.get(number)
-        if rank is None:
-            rank = SavedRank(started=at)
-            if len(self.ranks) < RANKS:
-                self.ranks[number] = rank
-        return rank
-
-    def state(self, now: float) -> str:
-        statuses = [rank.status for rank in self.ranks.values()]
-        for bad in ("failed", "crashed"):
-            if bad in statuses:  # the other ranks of a broken run may never say anything again
-                return bad
-        if statuses and all(statuses):
-            return "finished"
-        silent_s = now - self.seen
-        if silent_s > CRASHED_S:
-            return "crashed"
-        return "stalled" if silent_s > STALLED_S else "running"
-
-    def curve(self, metric: str) -> Curve | None:
-        curve = self.curves.get(metric)
-        if curve is None:
-            if len(self.curves) >= METRICS:
-                return None
-            curve = self.curves[metric] = Curve()
-        return curve
-
-    def log(self, metric: str, step: int, value: float | None) -> bool:
-        """One value into its curve; whether the metric is kept."""
-        curve = self.curve(metric)
-        if curve is None:
-            return False
-        if value is not None and math.isfinite(value):
-            curve.add(step, value)
-            self.improve(metric, value)
-        return True
-
-    def improve(self, metric: str, value: float) -> None:
-        best = self.best.get(metric)
-        if best is None or (value < best if _smaller(metric) else value > best):
-            self.best[metric] = value
-
-    def judge(self, candidate: str) -> int:
-        """Count a candidate once; its number in order of judgement."""
-        if candidate not in self.candidates:
-            if len(self.candidates) < CANDIDATES:
-                self.candidates.add(candidate)
-            self.judged += 1
-        return self.judged
-
-    def latest(self) -> dict[str, float | None]:
-        """The latest value of each metric, as the mean over the ranks that have one."""
-        sums: dict[str, list[float]] = {}
-        metrics: dict[str, float | None] = {}
-        for rank in self.ranks.values():
-            for metric, (_, value) in rank.metrics.items():
-                metrics[metric] = None
-                if value is not None:
-                    sums.setdefault(metric, []).append(value)
-        for metric, values in sums.items():
-            metrics[metric] = math.fsum(values) / len(values)
-        return dict(sorted(metrics.items()))
-
-    def render(self, state: str) -> RunView:
-        if self.view is not None and self.view.state == state:
-            return self.view
-        ranks = [self.ranks[number] for number in sorted(self.ranks)]
-        moving = [rank.steps_per_s for rank in ranks if rank.steps_per_s > 0]
-        ends = [rank.ended for rank in ranks if rank.ended]
-        costs = [rank.cost_us for rank in ranks if rank.cost_us > 0]
-        over = state in _ENDED
-        self.view = RunView(
-            run=self.run,
-            name=self.name or self.run,
-            state=state,
-            parent=self.parent,
-            params=self.params,
-            started=min((rank.started for rank in ranks if rank.started), default=0.0),
-            updated=self.seen,
-            ended=(max(ends) if ends else self.seen) if over else 0.0,
-            step=max((rank.step for rank in ranks), default=0),
-            total_steps=self.total_steps,
-            steps_per_s=0.0 if state == "stalled" or not moving else math.fsum(moving) / len(moving),
-            ranks=max(1, len(ranks)),
-            metrics=self.latest(),
-            best=dict(sorted(self.best.items())),
-            error=next((rank.error for rank in ranks if rank.error), ""),
-            candidates=self.judged,
-            cost_us=math.fsum(costs) / len(costs) if costs else 0.0,
-        )
-        return self.view
-
-    def save(self, now: float) -> bytes:
-        return SavedRun(
-            view=self.render(self.state(now)), ranks=self.ranks, candidates=sorted(self.candidates), seen=self.seen
-        ).encode()
-
-    @classmethod
-    def load(cls, saved: SavedRun, parts: Mapping[str, bytes]) -> _Run:
-        view = saved.view
-        run = cls(view.run)
-        run.name, run.parent, run.params, run.total_steps = view.name, view.parent, view.params, view.total_steps
-        run.best = {metric: value for metric, value in view.best.items() if value is not None}
-        run.judged, run.candidates = view.candidates, set(saved.candidates)
-        run.ranks, run.seen = saved.ranks, saved.seen
-        run.curves = read_curves(parts)
-        return run
-
-
 class Runs:
     """All runs that are kept, folded from the channel `runs`."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, Run] = {}
         self._dirty: set[str] = set()
         self._gone: dict[str, list[str]] = {}
         self._moved: set[str] = set()
@@ -235,7 +76,7 @@ class Runs:
     def view(self, now: float, most: int = SHOWN) -> list[RunView]:
         """Summaries, running ones first, then the newest."""
         ranked = sorted(
-            ((state in _ENDED, -run.seen, key, state) for key, run in self._runs.items() for state in [run.state(now)])
+            ((state in ENDED, -run.seen, key, state) for key, run in self._runs.items() for state in [run.state(now)])
         )
         return [self._runs[key].render(state) for _, _, key, state in ranked[:most]]
 
@@ -283,17 +124,17 @@ class Runs:
         runs = cls()
         for key, summary in summaries.items():
             try:
-                runs._runs[key] = _Run.load(read_run(summary), parts.get(key, {}))
+                runs._runs[key] = Run.load(read_run(summary), parts.get(key, {}))
             except CodecError:
                 continue
         runs._moved = {key for key, run in runs._runs.items() if not all(rank.status for rank in run.ranks.values())}
         return runs
 
-    def _sign(self, key: str, at: float) -> _Run:
+    def _sign(self, key: str, at: float) -> Run:
         """The run, marked as alive and changed."""
         run = self._runs.get(key)
         if run is None:
-            run = self._runs[key] = _Run(key)
+            run = self._runs[key] = Run(key)
             run.seen = at
             if len(self._runs) > RUNS:
                 self._drop_one(keep=key)
@@ -308,7 +149,7 @@ class Runs:
         now = self._runs[keep].seen
         victim = min(
             (key for key in self._runs if key != keep),
-            key=lambda key: (self._runs[key].state(now) not in _ENDED, self._runs[key].seen, key),
+            key=lambda key: (self._runs[key].state(now) not in ENDED, self._runs[key].seen, key),
         )
         dropped = self._runs.pop(victim)
         self._gone[victim] = [
@@ -354,7 +195,7 @@ class Runs:
                 continue
             held = rank.metrics.get(metric)
             if held is None or step >= held[0]:
-                rank.metrics[metric] = (step, _finite(value))
+                rank.metrics[metric] = (step, finite(value))
         self._moved.add(event.run)
 
     @staticmethod
@@ -378,7 +219,7 @@ class Runs:
             if not run.log(name, number, value):
                 self.left_out += 1
                 continue
-            rank.metrics[name] = (number, _finite(value))
+            rank.metrics[name] = (number, finite(value))
         self._moved.add(event.run)
 
     def _finished(self, event: RunFinished, at: float) -> None:
@@ -394,23 +235,6 @@ class Runs:
             if held is None and len(rank.metrics) >= METRICS:
                 self.left_out += 1
                 continue
-            rank.metrics[metric] = (held[0] if held else rank.step, _finite(value))
-            if (final := _finite(value)) is not None:
+            rank.metrics[metric] = (held[0] if held else rank.step, finite(value))
+            if (final := finite(value)) is not None:
                 run.improve(metric, final)
-
-
-_smaller_names: dict[str, bool] = {}
-
-
-def _smaller(metric: str) -> bool:
-    """Whether smaller values of the metric are better, by its name."""
-    known = _smaller_names.get(metric)
-    if known is None:
-        if len(_smaller_names) > 10_000:
-            _smaller_names.clear()
-        known = _smaller_names[metric] = bool(_SMALLER.search(metric))
-    return known
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

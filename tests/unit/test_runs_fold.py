@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.events import Event, RunAlive, RunCandidate, RunFinished, RunMetrics, RunStarted, RunView
-from headrace.subscriber.runs import METRICS, RUNS, SHOWN, Changes, Runs
+from headrace.subscriber.run import METRICS
+from headrace.subscriber.runs import RUNS, SHOWN, Changes, Runs
 
 
 def folded(*events: Event, at: float = 100.0) -> Runs:
