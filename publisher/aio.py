@@ -256,7 +256,8 @@ class AsyncPublisher:
                 continue
             try:
                 answer = await self.bus.publish_batch(call)
-            except HeadraceError as error:
+            except Exception as caught:  # whatever it is, the events must stay and the task must go on
+                error = caught if isinstance(caught, HeadraceError) else BusError(f"publishing failed: {caught!r}")
                 buffer.failed(error, time.monotonic())
             else:
                 now = time.monotonic()
@@ -279,7 +280,7 @@ class AsyncPublisher:
                         await self._look_up()
                     for _, payload in pushed or ():
                         self._waiting.heard(payload)
-            except HeadraceError:
+            except Exception:  # as above
                 failures += 1
                 await asyncio.sleep(RELISTEN.delay_ms(failures) / 1000)
 

@@ -376,7 +376,7 @@ class Sender:
         self._spill_due = False
         try:
             sent = self.spill.send(self.link.publish)
-        except HeadraceError:
+        except Exception:  # they stay on disk for the next time
             self._spill_due = True
         else:
             if sent:
