@@ -6,13 +6,12 @@ groups are done with it and no outcome is in the log, doubled if there are two, 
 
 from __future__ import annotations
 
-import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from headrace.bus import Bus
 from headrace.channels import REQUESTS, SCORERS
-from headrace.outcomes import SCORED, SEVERAL, pages, read_outcomes
+from headrace.outcomes import SCORED, SEVERAL, Outcomes, pages, read_outcomes
 from headrace.positions import START, Position
 
 EXAMPLES = 5
@@ -81,6 +80,7 @@ async def _audit_partition(bus: Bus, partition: int, books: Audit) -> None:
     first = await bus.read(REQUESTS, partition, count=1)
     oldest = first[0].position
     books.trimmed += oldest.number - 1
+    closed = int(await bus.time())
     outcomes = await read_outcomes(bus, partition)
     async for page in pages(bus, REQUESTS, partition, newest):
         for entry in page:
@@ -100,7 +100,7 @@ async def _audit_partition(bus: Bus, partition: int, books: Audit) -> None:
                 books.scored += 1
             else:
                 books.dead += 1
-    await _compare(bus, partition, outcomes.recount, books)
+    await _compare(bus, partition, outcomes, closed, books)
 
 
 async def _undecided_from(bus: Bus, partition: int, newest: Position) -> Position:
@@ -111,17 +111,16 @@ async def _undecided_from(bus: Bus, partition: int, newest: Position) -> Positio
     return START
 
 
-async def _compare(bus: Bus, partition: int, recount: Counter[tuple[int, str]], books: Audit) -> None:
-    """Hold the statistics of every closed second in retention against the recount."""
+async def _compare(bus: Bus, partition: int, outcomes: Outcomes, closed: int, books: Audit) -> None:
+    """Hold the statistics of every whole second in retention, before the second `closed`, against the recount."""
     truths: dict[int, dict[str, int]] = defaultdict(dict)
-    for (second, name), n in recount.items():
+    for (second, name), n in outcomes.recount.items():
         truths[second][name] = n
     if not truths:
         return
-    first = min(truths) + 1  # the log may have been trimmed in the middle of its first second
-    last = int(time.time()) - 2
-    oldest = last - bus.settings.bucket_ttl_s + 60
-    for second in range(max(first, oldest), min(max(truths), last) + 1):
+    first = min(truths) + (1 if outcomes.since_ms else 0)  # a log may be trimmed in the middle of a second
+    oldest = closed - bus.settings.bucket_ttl_s + 60
+    for second in range(max(first, oldest), min(max(truths) + 1, closed)):
         counted = await bus.counters(partition, second)
         counted = {name: n for name, n in counted.items() if name.startswith(("req:", "row:", f"dead:{REQUESTS}:"))}
         truth = truths.get(second, {})

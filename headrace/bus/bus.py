@@ -291,6 +291,12 @@ class Bus:
         with translated(self.settings, channel):
             return await memory(self._client, self.names.log(channel, partition))
 
+    async def time(self) -> float:
+        """The server's clock, Unix seconds; positions and statistics are dated by it."""
+        with translated(self.settings):
+            seconds, micros = await self._client.time()
+        return float(seconds) + float(micros) / 1e6
+
     async def health(self) -> ServerView:
         """What the server says of itself; fields it cannot give stay empty."""
         from headrace.bus.ask import health

@@ -55,11 +55,12 @@ if n > 0 then
   end
 end
 
-local answer, tallies = {1}, {}
+local answer, tallies, ms = {1}, {}, nil
 for _ = 1, count() do
   local key, live, channel, m = count(), take(), take(), count()
-  local id, _, _, bytes = append(KEYS[key], KEYS[key + 1], live, candidate, verb, all, ARGV, at + 1, at + m)
+  local id, appended_ms, _, bytes = append(KEYS[key], KEYS[key + 1], live, candidate, verb, all, ARGV, at + 1, at + m)
   at = at + m
+  ms = ms or appended_ms
   answer[#answer + 1] = id
   tallies[#tallies + 1] = 'pub:' .. channel
   tallies[#tallies + 1] = m
@@ -71,8 +72,7 @@ for _ = 1, count() do
   tallies[#tallies + 1] = take()
 end
 if #tallies > 0 then
-  local now = redis.call('TIME')
-  tally(KEYS[2], tonumber(now[1]) * 1000, ttl, tallies)
+  tally(KEYS[2], ms or tonumber(redis.call('TIME')[1]) * 1000, ttl, tallies)
 end
 for _ = 1, count() do
   local key, seconds, m = KEYS[count()], count(), 2 * count()
