@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ async def test_every_request_has_one_result_though_scorers_are_killed(settings: 
         for killed in range(1, 5):
             victim = start()
             await wait_until(lambda: in_flight(bus), 20, "a scorer to hold entries")
-            await wait_until(lambda left=left: _below(bus, left), 30, "the scorers to get on")  # type: ignore[misc]
+            await wait_until(partial(_below, bus, COUNT - killed * COUNT // 8), 30, "the scorers to get on")
             victim.send_signal(signal.SIGKILL)
             victim.wait()
         await wait_until(lambda: _below(bus, 1), 60, "every request to be decided")
