@@ -30,6 +30,8 @@ _RECENT = 64
 
 Point: TypeAlias = tuple[int, float]
 """Step and value. The step is the first one that the point covers."""
+_Bucket: TypeAlias = tuple[int, float, int]
+"""First step covered, sum, count. A tuple of numbers costs the garbage collector nothing; there may be millions."""
 
 
 class SavedCurve(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -81,7 +83,7 @@ class Curve:
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
         self.stride = 1
-        self._buckets: dict[int, list[float]] = {}
+        self._buckets: dict[int, _Bucket] = {}
         self._new: set[int] = set()
         self._changed: set[int] = set()
         self._gone: set[int] = set()
@@ -93,36 +95,32 @@ class Curve:
         """One value at one step; further values of the same step are averaged. `value` must be finite."""
         key = step // self.stride
         held = self._buckets.get(key)
-        if held is None:
-            self._buckets[key] = [step, value, 1]
-            self._new.add(key)
-            self._changed.add(key >> _PART)
-            if len(self._buckets) > self.limit:
-                self._thin()
-            return
-        held[0] = min(held[0], step)
-        held[1] += value
-        held[2] += 1
         self._new.add(key)
         self._changed.add(key >> _PART)
+        if held is not None:
+            self._buckets[key] = (min(held[0], step), held[1] + value, held[2] + 1)
+            return
+        self._buckets[key] = (step, value, 1)
+        if len(self._buckets) > self.limit:
+            self._thin()
 
     def put(self, points: Iterable[Point]) -> None:
         """Take points of another curve's `take_new`: a point replaces the one that covers its step."""
         for step, value in points:
-            self._buckets[step // self.stride] = [step, value, 1]
+            self._buckets[step // self.stride] = (step, value, 1)
             self._new.add(step // self.stride)
             if len(self._buckets) > self.limit:
                 self._thin()
 
     def points(self) -> list[Point]:
         """All points, by step."""
-        return [(int(first), total / count) for _, (first, total, count) in sorted(self._buckets.items())]
+        return [(first, total / count) for _, (first, total, count) in sorted(self._buckets.items())]
 
     def take_new(self, most: int = LIMIT) -> list[Point]:
         """Points that changed since the last call, by step; beyond `most` the later ones wait for the next call."""
         keys = sorted(self._new)[:most]
         self._new.difference_update(keys)
-        return [(int(b[0]), b[1] / b[2]) for b in map(self._buckets.__getitem__, keys)]
+        return [(first, total / count) for first, total, count in map(self._buckets.__getitem__, keys)]
 
     @property
     def mean(self) -> float | None:
@@ -132,7 +130,7 @@ class Curve:
 
     def save(self) -> SavedCurve:
         """The whole curve."""
-        return SavedCurve(self.stride, [(int(f), t, int(c)) for _, (f, t, c) in sorted(self._buckets.items())])
+        return SavedCurve(self.stride, [bucket for _, bucket in sorted(self._buckets.items())])
 
     @classmethod
     def load(cls, saved: Iterable[SavedCurve], limit: int = LIMIT) -> Curve:
@@ -141,8 +139,8 @@ class Curve:
         parts = list(saved)
         curve.stride = max((part.stride for part in parts), default=1)
         for part in parts:
-            for first, total, count in part.buckets:
-                curve._merge(first // curve.stride, [first, total, count])
+            for bucket in part.buckets:
+                curve._merge(bucket[0] // curve.stride, bucket)
         while len(curve) > limit:
             curve._thin()
         curve._new = set(sorted(curve._buckets)[-_RECENT:])
@@ -151,7 +149,7 @@ class Curve:
 
     def take_saves(self) -> tuple[dict[int, bytes], list[int]]:
         """Parts that changed since the last call, and numbers of parts that are no more."""
-        changed: dict[int, list[tuple[int, float, int]]] = {number: [] for number in self._changed}
+        changed: dict[int, list[_Bucket]] = {number: [] for number in self._changed}
         if changed:
             if len(changed) * (1 << _PART) < len(self._buckets):
                 keys: Iterable[int] = (
@@ -163,8 +161,7 @@ class Curve:
             else:
                 keys = sorted(key for key in self._buckets if key >> _PART in changed)
             for key in keys:
-                first, total, count = self._buckets[key]
-                changed[key >> _PART].append((int(first), total, int(count)))
+                changed[key >> _PART].append(self._buckets[key])
         gone = sorted(self._gone - changed.keys())
         self._changed, self._gone = set(), set()
         return {number: _encoder.encode(SavedCurve(self.stride, part)) for number, part in changed.items()}, gone
@@ -173,14 +170,11 @@ class Curve:
         """Numbers of the parts under which the curve is saved."""
         return {key >> _PART for key in self._buckets}
 
-    def _merge(self, key: int, bucket: list[float]) -> None:
+    def _merge(self, key: int, bucket: _Bucket) -> None:
         held = self._buckets.get(key)
-        if held is None:
-            self._buckets[key] = bucket
-            return
-        held[0] = min(held[0], bucket[0])
-        held[1] += bucket[1]
-        held[2] += bucket[2]
+        if held is not None:
+            bucket = (min(held[0], bucket[0]), held[1] + bucket[1], held[2] + bucket[2])
+        self._buckets[key] = bucket
 
     def _thin(self) -> None:
         """Double the stride until the points are few enough again."""
