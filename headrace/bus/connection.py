@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -50,16 +51,25 @@ def connect_sync(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> re
     """A blocking client that gives up quickly; connects at the first command."""
     import redis as client
 
-    return client.Redis.from_url(
-        settings.redis_url, **{**_limits(), "socket_connect_timeout": timeout_s, "socket_timeout": timeout_s}
-    )
+    limits = {**_limits(), "socket_connect_timeout": timeout_s, "socket_timeout": timeout_s}
+    if settings.cluster:
+        limits.pop("retry")
+        cluster: Any = client.RedisCluster.from_url(settings.redis_url, **limits)
+        return cluster  # type: ignore[no-any-return]
+    return client.Redis.from_url(settings.redis_url, **limits)
 
 
 @contextmanager
 def translated(settings: Settings, channel: str = "") -> Iterator[None]:
-    """Turn the client's exceptions into BusError, FullError (server out of memory) and UnavailableError (retryable)."""
+    """Turn the client's exceptions into BusError, FullError (server out of memory) and UnavailableError (retryable).
+
+    A cancellation always gets through: before Python 3.12 the client's own `asyncio.wait_for` loses one that comes at
+    the moment when what it waits for is done, and a loop that was told to end would go on for ever.
+    """
     import redis.exceptions as redis_errors
 
+    task = _task()
+    cancelled = task.cancelling() if task else 0
     try:
         yield
     except (redis_errors.AuthenticationError, redis_errors.NoPermissionError) as error:
@@ -75,6 +85,16 @@ def translated(settings: Settings, channel: str = "") -> Iterator[None]:
         if text.startswith(("NOAUTH", "WRONGPASS", "NOPERM")):
             raise _refused(settings, error) from error
         raise BusError(f"{settings.shown_url} answered: {text}") from error
+    finally:
+        if task and task.cancelling() > cancelled:
+            raise asyncio.CancelledError
+
+
+def _task() -> asyncio.Task[object] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop: a blocking client
+        return None
 
 
 def _refused(settings: Settings, error: Exception) -> BusError:
