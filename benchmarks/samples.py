@@ -1,0 +1,61 @@
+"""From samples to what is reported: medians with their range, ratios pair by pair, results as plain structs. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """The median of some samples, with the lowest and the highest."""
+
+    median: float
+    low: float
+    high: float
+
+
+class Way(msgspec.Struct, frozen=True):
+    """One way of doing the work: `measures` by name and unit, `ratio` to the reference in the first of them."""
+
+    name: str
+    measures: dict[str, Spread]
+    ratio: Spread | None = None
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What one benchmark found: `work` says what was done and how it was measured, `reference` names the way that the
+    ratios are to."""
+
+    name: str
+    work: str
+    reference: str
+    ways: list[Way]
+    notes: list[str] = []
+
+
+def spread(samples: Iterable[float]) -> Spread:
+    """Median and range of at least one sample."""
+    listed = sorted(samples)
+    return Spread(statistics.median(listed), listed[0], listed[-1])
+
+
+def paired(samples: Sequence[float], reference: Sequence[float]) -> Spread:
+    """Ratios of samples to those of the reference that were taken in the same round."""
+    return spread(sample / other for sample, other in zip(samples, reference, strict=True))
+
+
+def percentile(samples: Sequence[float], rank: float) -> float:
+    """The smallest sample that at least this share (0 to 1) of all samples does not exceed."""
+    listed = sorted(samples)
+    return listed[max(0, math.ceil(rank * len(listed) - 1e-9) - 1)]
+
+
+def way(name: str, rounds: Sequence[dict[str, float]], reference: Sequence[dict[str, float]] | None = None) -> Way:
+    """What the rounds of one way come to; each maps measures to numbers, and the first measure is the one compared."""
+    measures = list(rounds[0])
+    first = measures[0]
+    ratio = None if reference is None else paired([r[first] for r in rounds], [r[first] for r in reference])
+    return Way(name, {measure: spread(r[measure] for r in rounds) for measure in measures}, ratio)

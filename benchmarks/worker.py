@@ -1,0 +1,63 @@
+"""headrace's own scorer in a process of its own, as `headrace scorer` runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.actor import serve
+from headrace.bus import Bus
+from headrace.events import new_id
+from headrace.models.registry import Registry
+from headrace.settings import Settings
+from headrace.subscriber.scorer import Scorer
+from headrace.subscriber.shelf import Shelf
+
+
+class Worker:
+    """Answers the requests of this process."""
+
+    def __init__(self) -> None:
+        self._stop = asyncio.Event()
+        self._serving: asyncio.Task[None] | None = None
+        self._bus: Bus | None = None
+
+    async def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = await getattr(self, request.pop("do"))(**request)
+        return answer
+
+    async def score(self, url: str, prefix: str, models: str) -> dict[str, Any]:
+        """Score a backlog until nothing waits. Connections and model are ready before the clock starts."""
+        async with Bus(Settings(redis_url=url, prefix=prefix)) as bus:
+            await bus.check()
+            shelf = Shelf(Registry(Path(models)))
+            shelf.load()
+            scorer = Scorer(bus, shelf, new_id())
+            wall_s, cpu_s = time.perf_counter(), time.process_time()
+            await scorer.run(asyncio.Event(), burst=True)
+            wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+        return {"events": scorer.tally.events, "wall_s": wall_s, "cpu_s": cpu_s, "failed": scorer.tally.failed}
+
+    async def start(self, url: str, prefix: str, models: str) -> dict[str, Any]:
+        """Serve until `finish`."""
+        self._stop = asyncio.Event()
+        self._bus = Bus(Settings(redis_url=url, prefix=prefix))
+        shelf = Shelf(Registry(Path(models)))
+        shelf.load()
+        self._serving = asyncio.create_task(Scorer(self._bus, shelf, new_id()).run(self._stop))
+        return {}
+
+    async def finish(self) -> dict[str, Any]:
+        """End what `start` began."""
+        assert self._serving is not None
+        assert self._bus is not None
+        self._stop.set()
+        await self._serving
+        await self._bus.close()
+        return {}
+
+
+if __name__ == "__main__":
+    serve(Worker())
