@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli.options import connection, waiting
-from headrace.cli.root import extra
+from headrace.cli.root import extra, require
 
 if TYPE_CHECKING:
     from headrace.cli.process import Process
@@ -26,6 +26,8 @@ def command(settings: Settings, host: str, port: int, hosts: tuple[str, ...], wa
     There is no login: open it to other machines behind a proxy that has one.
     """
     from headrace.cli.process import run
+
+    require("the dashboard", "dashboard", "dash", "fastapi", "uvicorn")
 
     async def body(process: Process) -> None:
         with extra("the dashboard", "dashboard"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli.options import connection, waiting
-from headrace.cli.root import extra
+from headrace.cli.root import extra, require
 
 if TYPE_CHECKING:
     from headrace.cli.process import Process
@@ -25,6 +25,8 @@ def command(settings: Settings, host: str, port: int, wait: bool) -> None:
     /docs explains it. There is no login: open it to other machines behind a proxy that has one.
     """
     from headrace.cli.process import run
+
+    require("the gateway", "gateway", "fastapi", "uvicorn")
 
     async def body(process: Process) -> None:
         with extra("the gateway", "gateway"):

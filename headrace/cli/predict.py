@@ -46,14 +46,15 @@ def _read(stream: BinaryIO) -> list[Any]:
 
     from headrace.errors import EventError
 
+    name = getattr(stream, "name", "standard input")
     try:
         found = msgspec.json.decode(stream.read())
     except msgspec.DecodeError as error:
-        raise EventError(f"{stream.name} is not JSON: {error}; it should hold rows like [[0, 1.5], [2, 3]]") from None
+        raise EventError(f"{name} is not JSON: {error}; it should hold rows like [[0, 1.5], [2, 3]]") from None
     if isinstance(found, dict) and isinstance(found.get("rows"), list):
         found = found["rows"]
     if not isinstance(found, list) or not found:
-        raise EventError(f"{stream.name} holds no rows; it should hold an array of arrays of numbers")
+        raise EventError(f"{name} holds no rows; it should hold an array of arrays of numbers")
     return found
 
 

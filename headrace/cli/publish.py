@@ -58,8 +58,9 @@ def command(
         raise click.UsageError(f"--csv publishes to the channel {REQUESTS!r}, not to {channel!r}")
     if not as_csv and (model or label_column):
         raise click.UsageError("--model and --label-column are for tables: add --csv")
-    if not as_csv and file.name.lower().endswith((".csv", ".tsv")):
-        raise click.UsageError(f"{file.name} looks like a table: add --csv --model NAME")
+    path = str(getattr(file, "name", ""))
+    if not as_csv and path.lower().endswith((".csv", ".tsv")):
+        raise click.UsageError(f"{path} looks like a table: add --csv --model NAME")
     checked(channel)
     check(settings)
     if file.isatty():

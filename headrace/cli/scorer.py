@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli.options import connection_and_models, named, waiting
-from headrace.cli.root import extra
+from headrace.cli.root import extra, require
 
 if TYPE_CHECKING:
     from headrace.cli.process import Process
@@ -26,6 +26,8 @@ def command(settings: Settings, burst: bool, name: str, wait: bool) -> None:
     """
     from headrace.cli.process import run
 
+    require("the scorer", "subscriber", "numpy", "sklearn", "skops")
+
     async def body(process: Process) -> None:
         await _score(process, burst)
 
@@ -34,28 +36,17 @@ def command(settings: Settings, burst: bool, name: str, wait: bool) -> None:
 
 async def _score(process: Process, burst: bool) -> None:
     with extra("the scorer", "subscriber"):
-        from headrace.heartbeat import Heartbeat, Tally
         from headrace.models.registry import Registry
         from headrace.subscriber.scorer import Scorer
         from headrace.subscriber.shelf import Shelf
 
     shelf = Shelf(Registry(process.settings.models))
-    scorer = Scorer(process.bus, shelf, process.worker)
-
-    def tally() -> Tally:
-        done = scorer.tally
-        return Tally(
-            events=done.events,
-            batches=done.batches,
-            failed=done.failed,
-            busy_s=done.busy_s,
-            models=shelf.versions(),
-        )
-
     for error in shelf.load():
         process.say(f"refused a model: {error}")
+    if process.stop.is_set():
+        return
     served = ", ".join(f"{name}@{version}" for name, version in sorted(shelf.versions().items()))
     process.ready(served or f"no model is in service in {process.settings.models}; see `headrace models train`")
-    async with Heartbeat(process.bus, "scorer", tally, worker=process.worker):
-        await scorer.run(process.stop, burst=burst)
+    scorer = Scorer(process.bus, shelf, process.worker)
+    await scorer.run(process.stop, burst=burst)
     process.say(f"scored {scorer.tally.events:,} requests in {scorer.tally.batches:,} batches")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli.options import connection_and_models, waiting
-from headrace.cli.root import extra
+from headrace.cli.root import extra, require
 
 if TYPE_CHECKING:
     from headrace.cli.process import Process
@@ -30,6 +30,8 @@ def command(settings: Settings, rate: float, duration: float | None, seed: int, 
     The best candidate of a round goes into service. Labels follow seconds later; a rush hour comes now and then.
     """
     from headrace.cli.process import run
+
+    require("the traffic", "subscriber", "numpy", "sklearn", "skops")
 
     async def body(process: Process) -> None:
         await _send(process, rate, duration, seed)

@@ -184,6 +184,8 @@ def test_a_process_waits_for_its_server_and_works_when_it_comes(models: Path, tm
         with EmbeddedServer(EmbeddedSettings(port=port)):
             scorer.said("scorer ready")
             assert sum("waiting for" in line for line in scorer.lines) == 1
+            send_requests(settings, 1)
+            wait_until_sync(lambda: on_bus(settings, audit).scored == 1, START_S)
             assert scorer.end() == 0
 
 
@@ -278,22 +280,20 @@ def test_the_demo_brings_dead_processes_back_and_leaves_none_behind_when_killed(
     environ = {"HEADRACE_MODELS": str(models), "HOME": str(tmp_path)}
     with headrace(*demo(tmp_path), environ=environ) as command:
         everything_ready(command)
-        running = processes(command)
-
-        scorer = with_words(running, "scorer", "scorer-1")
+        scorer = with_words(processes(command), "scorer", "scorer-1")
         scorer.kill()
         command.said(r"^scorer-1 was ended by SIGKILL; starting it again in 1 s")
         command.said(r"^scorer-1 +\| .* ready: ", times=2)
         assert with_words(processes(command), "scorer", "scorer-1").pid != scorer.pid
 
-        [server] = [process for process in running if process.name() in ("valkey-server", "redis-server")]
+        [server] = [process for process in processes(command) if process.name() in ("valkey-server", "redis-server")]
         server.kill()
         command.said("the server answers again at redis://127.0.0.1:")
 
         everyone = processes(command)
         assert len(everyone) >= 8
         command.process.kill()
-        gone, alive = psutil.wait_procs(everyone, timeout=15)
+        _, alive = psutil.wait_procs(everyone, timeout=15)
         for process in alive:
             process.kill()
         assert not alive, f"left behind: {[process.cmdline() for process in alive]}"
