@@ -224,23 +224,16 @@ class Source:
 
 
 def mend_fakeredis() -> None:
-    """Make fakeredis 2.40 answer a blocking XREADGROUP as servers do, and let go of a client that is cancelled.
+    """Make fakeredis 2.40 answer a blocking XREADGROUP as servers do.
 
-    - Its first look at the stream either ends the wait before it began (with COUNT) or marks entries as delivered
-      without returning them (without). Treating that look like every later one, where no entries mean "go on waiting",
-      cures both.
-    - Before Python 3.12 a cancellation gets lost if the reply arrives at the same moment.
-
-    Harmless when repeated.
+    Its first look at the stream either ends the wait before it began (with COUNT) or marks entries as delivered
+    without returning them (without). Treating that look like every later one, where no entries mean "go on waiting",
+    cures both. Harmless when repeated.
     """
-    import asyncio
-
-    from fakeredis.aioredis import FakeBaseAsyncConnection
     from fakeredis.commands_mixins.streams_mixin import StreamsCommandsMixin
 
     streams: Any = StreamsCommandsMixin
-    connection: Any = FakeBaseAsyncConnection
-    look, wait = streams._xreadgroup, connection.can_read
+    look = streams._xreadgroup
     if hasattr(look, "__wrapped__"):
         return
 
@@ -248,16 +241,7 @@ def mend_fakeredis() -> None:
     def read(self: Any, consumer: Any, groups: Any, count: Any, noack: Any, min_idle: Any, first_pass: bool) -> Any:
         return look(self, consumer, groups, count, noack, min_idle, False) or None
 
-    @wraps(wait)
-    async def can_read(*args: Any, **options: Any) -> Any:
-        task = asyncio.current_task()
-        cancelled = task.cancelling() if task else 0
-        ready = await wait(*args, **options)
-        if task and task.cancelling() > cancelled:
-            raise asyncio.CancelledError
-        return ready
-
-    streams._xreadgroup, connection.can_read = read, can_read
+    streams._xreadgroup = read
 
 
 @pytest.fixture

@@ -29,8 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever uses a real server says so, by its fixtures."""
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
-        chosen = getattr(getattr(item, "callspec", None), "params", {}).get("any_settings")
-        if names & {"server", "own_server", "server_settings"} or chosen == "server":
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        chosen = [str(params.get(name)) for name in ("any_settings", "live_settings")]
+        if names & {"server", "own_server", "server_settings"} or any(name.startswith("server") for name in chosen):
             item.add_marker(pytest.mark.server)
 
 

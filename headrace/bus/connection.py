@@ -76,14 +76,14 @@ def translated(settings: Settings, channel: str = "") -> Iterator[None]:
         raise _refused(settings, error) from error
     except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError, TimeoutError) as error:
         raise UnavailableError(settings.shown_url, str(error) or type(error).__name__) from error
+    except redis_errors.OutOfMemoryError as error:
+        raise FullError(channel or "any") from error
+    except (redis_errors.ReadOnlyError, redis_errors.TryAgainError, redis_errors.ClusterDownError) as error:
+        raise UnavailableError(settings.shown_url, str(error)) from error
     except redis_errors.ResponseError as error:
         text = str(error)
-        if "OOM" in text[:80]:
-            raise FullError(channel or "any") from error
-        if text.startswith(("MISCONF", "READONLY", "LOADING", "MASTERDOWN", "BUSY ")):
+        if text.startswith(("MISCONF", "BUSY ")):
             raise UnavailableError(settings.shown_url, text) from error
-        if text.startswith(("NOAUTH", "WRONGPASS", "NOPERM")):
-            raise _refused(settings, error) from error
         raise BusError(f"{settings.shown_url} answered: {text}") from error
     finally:
         if task and task.cancelling() > cancelled:

@@ -67,12 +67,12 @@ class RedisLive:
         failures = 0
         while True:
             try:
-                with translated(self._settings):
-                    if self._pubsub is None:
+                if self._pubsub is None:
+                    with translated(self._settings):
                         await self._connect()
-                    async for pushed in self._read():
-                        failures = 0
-                        yield pushed
+                async for pushed in self._read():
+                    failures = 0
+                    yield pushed
             except UnavailableError:
                 await self._drop()
                 failures += 1
@@ -95,38 +95,37 @@ class RedisLive:
 
     async def _read(self) -> AsyncIterator[Pushes]:
         """Until the connection fails. All confirmations of one subscribe make one None."""
-        missing = len(self._names) + len(self._patterns)
+        names = len(self._names) + len(self._patterns)
+        missing = names
         heard = asked = time.monotonic()
         while True:
-            got = await self._pubsub.get_message(timeout=TICK_S)
-            now = time.monotonic()
-            if got is None:
-                if now - heard > DEAD_S:
+            ready: list[Pushes] = []
+            pushed: list[tuple[str, bytes]] = []
+            with translated(self._settings):
+                got = await self._pubsub.get_message(timeout=TICK_S)
+                now = time.monotonic()
+                if got is not None:
+                    heard = now
+                elif now - heard > DEAD_S:
                     raise ConnectionError("the subscription went silent: no answer to a ping")
-                if now - max(heard, asked) > PING_S:
+                elif now - max(heard, asked) > PING_S:
                     asked = now
                     await self._pubsub.ping()
-                yield []
-                continue
-            heard = now
-            pushed: list[tuple[str, bytes]] = []
-            while got is not None:
-                kind = got["type"]
-                if kind in ("message", "pmessage"):
-                    pushed.append((_text(got["channel"]), got["data"]))
-                elif kind in ("subscribe", "psubscribe"):
-                    missing -= 1
-                    if missing <= 0:  # redis-py subscribes again by itself after a reconnect: count from the start
-                        if pushed:
-                            yield pushed
+                while got is not None:
+                    kind = got["type"]
+                    if kind in ("message", "pmessage"):
+                        pushed.append((_text(got["channel"]), got["data"]))
+                    elif kind in ("subscribe", "psubscribe"):
+                        missing -= 1
+                        if missing <= 0:  # redis-py subscribes again by itself after a reconnect: count from the start
+                            ready += [pushed, None]
                             pushed = []
-                        missing = len(self._names) + len(self._patterns)
-                        yield None
-                if len(pushed) >= MOST:
-                    break
-                got = await self._pubsub.get_message(timeout=0)
-            if pushed:
-                yield pushed
+                            missing = names
+                    if len(pushed) >= MOST:
+                        break
+                    got = await self._pubsub.get_message(timeout=0)
+            for each in (*ready, pushed):
+                yield each
 
 
 async def idle(delay_s: float) -> AsyncIterator[Pushes]:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
 
-from headrace.bus import Bus
+from headrace.bus import Bus, Delivery, Entry, Subscription
 from headrace.bus.connection import connect_async
 from headrace.bus.scripts import PublishCall, publish_request
 from headrace.codec import encode
 from headrace.events import Event, RunAlive, new_id
 from headrace.settings import Settings
+from headrace.testing import wait_until
 
 Connect = Callable[..., Awaitable[Bus]]
 Cut = Callable[..., Bus]
 Unheard = Callable[[Bus, str, Sequence[Event]], Awaitable[None]]
 Events = Callable[..., list[Event]]
+Follow = Callable[..., Awaitable["Follower"]]
 
 
 class CutClient:
@@ -40,6 +43,44 @@ class CutClient:
             raise Lost("reply cut")
 
         return lose
+
+
+class Follower:
+    """What a subscriber was given so far."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self.deliveries: list[Delivery] = []
+        self._task = asyncio.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        async for delivery in self.subscription:
+            self.deliveries.append(delivery)
+
+    async def stop(self) -> None:
+        """End; raises what ended the subscription before."""
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [entry for delivery in self.deliveries for entry in delivery.entries]
+
+    @property
+    def numbers(self) -> list[int]:
+        return [entry.position.number for entry in self.entries]
+
+    @property
+    def notices(self) -> list[Any]:
+        return [delivery.notice for delivery in self.deliveries if delivery.notice]
+
+    async def until(self, *numbers: int) -> None:
+        """Wait for exactly these numbers, in order."""
+        await wait_until(
+            lambda: len(self.numbers) >= len(numbers), description=lambda: f"{len(numbers)} events; {self.numbers}"
+        )
+        assert self.numbers == list(numbers)
 
 
 @pytest.fixture
@@ -66,6 +107,35 @@ async def cut(any_settings: Settings) -> AsyncIterator[Cut]:
             return bus
 
         yield make
+
+
+@pytest.fixture(params=["fake redis", "server redis", "server asyncio-redis"])
+def live_settings(request: pytest.FixtureRequest) -> Settings:
+    """Settings for each live driver; the second one needs a real server."""
+    where, driver = request.param.split()
+    settings: Settings = request.getfixturevalue("headrace_settings" if where == "fake" else "server_settings")
+    return settings.with_(live_driver=driver)
+
+
+@pytest.fixture
+async def live_bus(live_settings: Settings) -> AsyncIterator[Bus]:
+    """A Bus for each live driver."""
+    async with Bus(live_settings) as bus:
+        yield bus
+
+
+@pytest.fixture
+async def follow() -> AsyncIterator[Follow]:
+    """Follow channels in the background; the call returns once the subscription has begun."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(bus: Bus, *channels: str, since: Any = "now") -> Follower:
+            follower = Follower(await stack.enter_async_context(bus.subscribe(*channels, since=since)))
+            stack.push_async_callback(follower.stop)
+            await wait_until(lambda: follower.subscription.connected, description="the subscription to begin")
+            return follower
+
+        yield begin
 
 
 @pytest.fixture
