@@ -1,7 +1,8 @@
 """Everything that can be set, once a process: built from the environment and flags, then passed down as an argument.
 
-Nothing else in headrace reads the environment, but the search for a server to embed. Each field names its variable: `depth_limit` is `HEADRACE_DEPTH_LIMIT`.
-The two exceptions are names that everybody knows: `REDIS_URL`, and `HEADRACE_MODELS` for the folder of model files.
+Nothing else in headrace reads the environment, but the search for a server to embed. Each field names its variable:
+`depth_limit` is `HEADRACE_DEPTH_LIMIT`. The two exceptions are names that everybody knows: `REDIS_URL`, and
+`HEADRACE_MODELS` for the folder of model files.
 """
 
 from __future__ import annotations

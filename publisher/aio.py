@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from headrace.bus import Bus
 from headrace.channels import LABELS, REQUESTS
+from headrace.ending import end
 from headrace.errors import BusError, DeadlineError, FullError, HeadraceError, PredictionError
 from headrace.events import Event, new_id
 from headrace.positions import Handle
@@ -189,11 +190,7 @@ class AsyncPublisher:
                 self._buffer.offer(report, time.monotonic(), droppable=True)
                 await self.flush(min(timeout_s, 1.0))
         finally:
-            for task in (self._sending, self._hearing):
-                if task is not None:
-                    task.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await task
+            await end(self._sending, self._hearing)
             self._buffer.take_back()
             if self._own:
                 await self.bus.close()

@@ -21,6 +21,7 @@ import numpy as np
 
 from headrace.arrays import pack
 from headrace.channels import MODELS, REQUESTS
+from headrace.ending import end
 from headrace.errors import ModelError, PredictionError
 from headrace.events import ModelPromoted, PredictionRequested, new_id
 from headrace.models.datasets import Dataset, load
@@ -35,11 +36,11 @@ TICK_S = 0.02
 ROUND_S = 16.0
 """Time that a round of trainings takes, whatever the machine: the page shall show curves that grow."""
 SIDE_BY_SIDE = 4
-RUSH_EVERY_S = 45.0
+RUSH_EVERY_S = 60.0
 RUSH_S = 6.0
-RUSH_TIMES = 12.0
+RUSH_TIMES = 10.0
 """How much more arrives in a rush hour."""
-BACKFILL_TIMES = 400.0
+BACKFILL_TIMES = 200.0
 """Seconds' worth of requests that come at once when a rush hour begins."""
 MIX = (("digits", 0.85), ("breast_cancer", 0.1), ("diabetes", 0.05))
 LABEL_DELAY_S = (2.0, 6.0)
@@ -102,12 +103,7 @@ class Traffic:
                 await self._request(publisher, duration_s)
             finally:
                 stop.set()
-                train.cancel()
-                with suppress(asyncio.CancelledError):
-                    await train
-                for labelling in self._labelling:
-                    labelling.cancel()
-                await asyncio.gather(*self._labelling, return_exceptions=True)
+                await end(train, *self._labelling)
             await publisher.flush()
         return self.report
 

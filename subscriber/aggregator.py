@@ -17,6 +17,7 @@ from contextlib import suppress
 
 from headrace.bus import Bus
 from headrace.channels import LABELS, WORKERS
+from headrace.ending import end
 from headrace.errors import BusError, GroupLostError, LeaseLostError, UnavailableError
 from headrace.events import new_id, stamped
 from headrace.heartbeat import Heartbeat, Tally, alive, reading
@@ -29,7 +30,6 @@ from headrace.subscriber.term import LEASE, LEASE_S, Term
 
 RENEW_S = LEASE_S / 4
 RETRY_S = 0.5
-END_S = 1.0
 """How long a cancelled task may take to hand back what it holds before it is cancelled again."""
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class Aggregator:
                 asyncio.create_task(term.take_in(), name="take in"),
             )
         finally:
-            await _end({renewal})
+            await end(renewal)
 
     async def _hold(self) -> bool:
         """Take or renew the lease in every partition: a commit can only ask for the one in its own."""
@@ -166,22 +166,9 @@ async def _until(stop: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
     try:
         done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await _end({stopping, *tasks})
+        await end(stopping, *tasks)
     for task in done:
         task.result()
-
-
-async def _end(tasks: set[asyncio.Task[None]]) -> None:
-    """Cancel tasks until all have ended. Once is not enough: before Python 3.12, `asyncio.wait_for`, with which the
-    Redis client sends, swallows a cancellation that comes at the moment when the sending has just succeeded."""
-    pending = {task for task in tasks if not task.done()}
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=END_S)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()  # looked at, so that nobody complains that it was not
 
 
 async def _wait(stop: asyncio.Event) -> None:

@@ -21,6 +21,7 @@ from headrace.arrays import unpack_rows
 from headrace.bus import Batch, Bus, Commit, Consumer, Decision
 from headrace.channels import MODELS, REQUESTS, RESULTS, SCORERS, TAIL
 from headrace.codec import decode
+from headrace.ending import end
 from headrace.errors import BusError, CodecError, ModelError
 from headrace.events import ModelPromoted, ModelRefused, PredictionRequested, new_id
 from headrace.heartbeat import Heartbeat, Tally
@@ -60,19 +61,21 @@ class Scorer:
         partitions = self.bus.names.partitions_of(REQUESTS)
         _, known = await self.bus.last(MODELS)  # before loading: what is promoted from now on is followed
         await self._load()
+        scoring = {asyncio.create_task(self._consume(partition, burst)) for partition in partitions}
+        upkeep = {
+            asyncio.create_task(self._follow_promotions(known)),
+            asyncio.create_task(self._write_late_forever()),
+            asyncio.create_task(self._stop_when(stop)),
+        }
         try:
-            async with Heartbeat(self.bus, "scorer", self._read, worker=self.worker), asyncio.TaskGroup() as group:
-                upkeep = [
-                    group.create_task(self._follow_promotions(known)),
-                    group.create_task(self._write_late_forever()),
-                    group.create_task(self._stop_when(stop)),
-                ]
-                await asyncio.wait([group.create_task(self._consume(partition, burst)) for partition in partitions])
-                for task in upkeep:
-                    task.cancel()
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from errors
+            async with Heartbeat(self.bus, "scorer", self._read, worker=self.worker):
+                pending = scoring | upkeep
+                while pending & scoring:
+                    done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                    for ended in done:
+                        ended.result()
         finally:
+            await end(*scoring, *upkeep)
             self._thread.shutdown(wait=False)
         with suppress(BusError):
             await self._write_late()

@@ -102,12 +102,7 @@ def _single_rows(model: Model, requests: list[PredictionRequested]) -> Array | N
     parts = []
     for event in requests:
         inputs = event.inputs
-        if (
-            inputs.__class__ is not Matrix
-            or inputs.shape != shape
-            or inputs.dtype != "<f4"
-            or len(inputs.data) != size
-        ):
+        if inputs.__class__ is not Matrix or inputs.shape != shape or inputs.dtype != "<f4" or len(inputs.data) != size:
             return None
         parts.append(inputs.data)
     matrix: Array = np.frombuffer(b"".join(parts), "<f4").reshape(len(parts), model.n_features)

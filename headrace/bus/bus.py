@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 Decided = Callable[["Bus", int, str], Awaitable[tuple[Position, list[Position]]]]
 """Asked for (bus, partition, group): the position up to which all entries are decided, and decided ones after it."""
 
+UNBOUNDED = 2**53
 SEEN_S = 600
 """How long an id taken in from plain PUBLISH is remembered."""
 
@@ -307,10 +308,8 @@ class Bus:
     async def trim(self, channel: str, partition: int, *, before_ms: int, keep_bytes: int) -> int:
         """Remove entries that no group needs and that are older than `before_ms` or beyond `keep_bytes`: how many."""
         length = await self.length(channel, partition)
-        if length == 0:
-            return 0
-        most = length
         size = await self.memory(channel, partition)
+        most = UNBOUNDED
         if size is not None and size > keep_bytes:
             most = max(1, int(length * keep_bytes / size))
         log = self.names.log(channel, partition)
