@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -16,10 +17,16 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--burst", is_flag=True, help="Fold what is there, publish one frame, then end.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address for /metrics.")
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics for Prometheus here; without it nowhere."
+)
 @named
 @waiting
 @connection_and_models
-def command(settings: Settings, burst: bool, name: str, wait: bool) -> None:
+def command(
+    settings: Settings, burst: bool, metrics_host: str, metrics_port: int | None, name: str, wait: bool
+) -> None:
     """Fold what is published into statistics, curves and quality, and publish the frame 4 times a second.
 
     Any number may run; one leads, the others stand by.
@@ -27,7 +34,13 @@ def command(settings: Settings, burst: bool, name: str, wait: bool) -> None:
     from headrace.cli.process import run
 
     async def body(process: Process) -> None:
-        await _aggregate(process, burst)
+        async with AsyncExitStack() as stack:
+            if metrics_port is not None:
+                from headrace.cli.scrape import Newest, scraped
+
+                newest = await stack.enter_async_context(Newest(process.bus))
+                process.say(f"metrics: {await stack.enter_async_context(scraped(newest, metrics_host, metrics_port))}")
+            await _aggregate(process, burst)
 
     run("aggregator", settings, body, wait=wait, name=name)
 

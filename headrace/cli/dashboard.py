@@ -34,7 +34,10 @@ def command(settings: Settings, host: str, port: int, hosts: tuple[str, ...], wa
             from headrace.dashboard import serve
 
         from headrace.cli.process import serving
+        from headrace.cli.scrape import Newest
 
-        await serving(process, serve(settings, process.bus, host, port, process.ready, hosts=hosts))
+        async with Newest(process.bus) as newest:
+            page = serve(settings, process.bus, host, port, process.ready, hosts=hosts, metrics=newest.text)
+            await serving(process, page)
 
     run("dashboard", settings, body, wait=wait)

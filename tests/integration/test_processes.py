@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -214,6 +215,27 @@ def test_an_http_process_serves_and_ends_with_status_0(kind: str, environ: dict[
             assert answer.status == 200
         assert process.end() == 0
         process.said(f"{kind} stopped")
+
+
+def test_the_newest_frame_can_be_scraped_from_aggregator_and_dashboard(environ: dict[str, str]) -> None:
+    with (
+        headrace("aggregator", "--metrics-port", "0", environ=environ) as aggregator,
+        headrace("dashboard", "--port", "0", environ=environ) as dashboard,
+    ):
+        urls = [
+            aggregator.said(r"aggregator metrics: (http://\S+)")[1],
+            dashboard.said(r"dashboard ready: (http://127\.0\.0\.1:\d+)")[1] + "/metrics",
+        ]
+        for url in urls:
+            wait_until_sync(partial(shows_a_frame, url), START_S, f"a frame at {url}")
+        assert aggregator.end() == 0
+        assert dashboard.end() == 0
+
+
+def shows_a_frame(url: str) -> bool:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        text: str = answer.read().decode()
+    return "messaging_" in text and "headrace_frame_age_seconds" in text
 
 
 @pytest.mark.parametrize("kind", ["dashboard", "gateway"])

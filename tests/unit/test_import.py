@@ -29,7 +29,8 @@ def test_using_a_publisher_loads_no_client_before_something_is_sent() -> None:
 
 
 def test_importing_headrace_is_fast() -> None:
-    code = "import time; began = time.perf_counter(); import headrace; print(time.perf_counter() - began)"
+    # Processor time, not the time on the clock: other tests may run at the same time.
+    code = "import time; began = time.process_time(); import headrace; print(time.process_time() - began)"
     assert min(float(fresh(code)) for _ in range(5)) < LIMIT_S
 
 
