@@ -63,7 +63,8 @@ class UnavailableError(BusError):
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(
-            f"no Redis or Valkey server answers at {url}: {reason}. Start one, set REDIS_URL, or run `headrace demo`"
+            f"no Redis or Valkey server answers at {url}: {reason.rstrip('. ')}. "
+            "Start one, set REDIS_URL, or run `headrace demo`"
         )
         self.url = url
         self.reason = reason
