@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 @click.option("--burst", is_flag=True, help="Fold what is there, publish one frame, then end.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address for /metrics.")
 @click.option(
-    "--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics for Prometheus here; without it nowhere."
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve /metrics for Prometheus here; without it nowhere.",
 )
 @named
 @waiting

@@ -47,11 +47,23 @@ class Plan:
 @click.option(
     "--duration", type=click.FloatRange(0, min_open=True), metavar="S", help="End after S seconds, with an audit."
 )
-@click.option("--port", type=click.IntRange(0, 65535), help="Port of the page; 0 takes a free one.  [default: 8050]")
-@click.option("--gateway-port", type=click.IntRange(0, 65535), help="Port of the gateway.  [default: 8080]")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Port of the page; 0 takes a free one.  [default: 8050]",
+)
+@click.option(
+    "--gateway-port", type=click.IntRange(0, 65535), metavar="PORT", help="Port of the gateway.  [default: 8080]"
+)
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 @click.option(
-    "--rate", type=click.FloatRange(0, min_open=True), default=RATE, show_default=True, help="Mean requests a second."
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    default=RATE,
+    show_default=True,
+    help="Mean requests a second.",
 )
 @click.option(
     "--data-dir",
@@ -87,6 +99,8 @@ def command(
         home = _home(stack, data_dir, fresh)
         settings, server = _server(stack, home, fresh)
         data = "temporary" if fresh else f"{home} (kept; --fresh begins with nothing)"
+        if server is None:
+            data = f"events on that server; models in {settings.models}"
         plan = Plan(settings, server, page, gateway, rate, duration, not no_browser, data)
         if not asyncio.run(_run(plan)):
             raise click.exceptions.Exit(1)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="PORT", default=8080, show_default=True, help="0 takes a free one."
+)
 @waiting
 @connection
 def command(settings: Settings, host: str, port: int, wait: bool) -> None:

@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.argument("rows", type=click.File("rb"), metavar="ROWS.json")
-@click.option("--version", type=click.IntRange(0), default=0, help="A version; without it the one in service.")
 @click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, help="Seconds to wait."
+    "--version", type=click.IntRange(0), metavar="N", default=0, help="A version; without it the one in service."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    default=10.0,
+    show_default=True,
+    help="Seconds to wait.",
 )
 @connection
 def command(settings: Settings, model: str, rows: BinaryIO, version: int, timeout: float) -> None:

@@ -28,7 +28,11 @@ RESULT_S = 30.0
 @click.argument("channel")
 @click.argument("file", type=click.File("rb"), default="-", metavar="[FILE|-]")
 @click.option(
-    "--rate", type=click.FloatRange(0), default=0.0, help="Lines a second; without it as fast as they are taken."
+    "--rate",
+    type=click.FloatRange(0),
+    metavar="N",
+    default=0.0,
+    help="Lines a second; without it as fast as they are taken.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="The file is a CSV table: each row becomes a request to --model.")
 @click.option("--model", metavar="NAME", help="The model for the rows of a table.")

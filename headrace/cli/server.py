@@ -16,7 +16,9 @@ DATA = Path("~/.local/share/headrace/server")
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="PORT", default=PORT, show_default=True, help="0 takes a free one."
+)
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -34,7 +36,12 @@ DATA = Path("~/.local/share/headrace/server")
     help="`always`: on disk before it is answered.",
 )
 @click.option(
-    "--memory-mb", type=click.IntRange(16), default=1024, show_default=True, help="It refuses beyond; it never evicts."
+    "--memory-mb",
+    type=click.IntRange(16),
+    metavar="N",
+    default=1024,
+    show_default=True,
+    help="It refuses beyond; it never evicts.",
 )
 def command(port: int, data_dir: Path, fresh: bool, appendfsync: str, memory_mb: int) -> None:
     """Run a server of our own on 127.0.0.1 until Ctrl-C. It ends with this process, even by kill -9."""

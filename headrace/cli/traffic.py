@@ -18,7 +18,12 @@ RATE = 100.0
 
 @click.command()
 @click.option(
-    "--rate", type=click.FloatRange(0, min_open=True), default=RATE, show_default=True, help="Mean requests a second."
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    default=RATE,
+    show_default=True,
+    help="Mean requests a second.",
 )
 @click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="S", help="End after so many seconds.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed is another course of events.")

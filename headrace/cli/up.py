@@ -21,9 +21,16 @@ MODULES = ("numpy", "sklearn", "skops", "dash", "fastapi", "uvicorn")
 
 
 @click.command()
-@click.option("--scorers", type=click.IntRange(1), default=2, show_default=True, help="How many score.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port of the page; 0 takes a free one.  [default: 8050]")
-@click.option("--gateway-port", type=click.IntRange(0, 65535), help="Port of the gateway.  [default: 8080]")
+@click.option("--scorers", type=click.IntRange(1), metavar="N", default=2, show_default=True, help="How many score.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Port of the page; 0 takes a free one.  [default: 8050]",
+)
+@click.option(
+    "--gateway-port", type=click.IntRange(0, 65535), metavar="PORT", help="Port of the gateway.  [default: 8080]"
+)
 @connection_and_models
 def command(settings: Settings, scorers: int, port: int | None, gateway_port: int | None) -> None:
     """Run scorers, aggregator, dashboard and gateway against REDIS_URL until Ctrl-C.
