@@ -140,6 +140,14 @@ def test_the_guarantees_name_tests_that_exist() -> None:
     assert proven == promised == list("12345678")
 
 
+def test_the_dashboard_tables_every_alert() -> None:
+    source = (ROOT / "subscriber" / "alerts.py").read_text(encoding="utf-8")
+    raised = set(re.findall(r'Condition\(\s*"([a-z ]+)"', source))
+    rows = _rows(ROOT / "docs" / "dashboard.md")
+    assert raised
+    assert raised == {name for name, cells in rows.items() if cells[0] in ("warning", "critical")}
+
+
 def test_the_wire_tables_every_event() -> None:
     rows = _rows(ROOT / "docs" / "wire.md")
     for kind in EVENTS:
