@@ -1,6 +1,6 @@
 """Signs of life: one `worker.alive` a second for as long as a process works, one `worker.stopped` at its end.
 
-Rules: a heartbeat never raises into the process it speaks for and never delays its end by more than `FAREWELL_S`. What
+Rules: a heartbeat never raises into the process it speaks for and delays its end by little more than `FAREWELL_S`. What
 cannot be sent is left out: the next one says the same, as its counts run from the start of the process.
 """
 
@@ -23,6 +23,7 @@ from typing import NamedTuple
 from headrace.bus import Bus, PublishCall
 from headrace.channels import WORKERS
 from headrace.codec import encode
+from headrace.ending import end
 from headrace.events import WorkerAlive, WorkerStopped, new_id, stamped
 
 EVERY_S = 1.0
@@ -76,7 +77,7 @@ class Heartbeat:
         self._producer, self._next = new_id(), 1
         self._last = Reading(time.monotonic(), 0, 0, 0.0)
         self._beating: asyncio.Task[None] | None = None
-        self._quiet = self._ended = False
+        self._quiet = False
 
     async def __aenter__(self) -> Heartbeat:
         with suppress(Exception):
@@ -85,17 +86,14 @@ class Heartbeat:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self._ended = True  # asyncio.wait_for of Python 3.11, below the client, sometimes swallows a cancellation
-        if self._beating:
-            self._beating.cancel()
-            await asyncio.wait([self._beating], timeout=FAREWELL_S)
+        await end(self._beating)
         farewell = WorkerStopped(worker=self.worker, kind=self.kind)
         with suppress(Exception):  # whoever misses the farewell sees the silence
             async with asyncio.timeout(FAREWELL_S):
                 _ = await self._send(farewell) or await self._send(farewell)
 
     async def _beat_forever(self) -> None:
-        while not self._ended:
+        while True:
             began = time.monotonic()
             try:
                 await self._beat()
@@ -104,8 +102,7 @@ class Heartbeat:
                 if not self._quiet:  # once, not once a second
                     _log.warning("%s cannot send signs of life: %s", self.worker, error)
                 self._quiet = True
-            if not self._ended:
-                await asyncio.sleep(max(0.0, began + self._every_s - time.monotonic()))
+            await asyncio.sleep(max(0.0, began + self._every_s - time.monotonic()))
 
     async def _beat(self) -> None:
         tally = self._read()
