@@ -25,17 +25,21 @@ from headrace.ending import end
 from headrace.errors import BusError, CodecError, ModelError
 from headrace.events import ModelPromoted, ModelRefused, PredictionRequested, new_id
 from headrace.heartbeat import Heartbeat, Tally
+from headrace.models.model import Model
 from headrace.outcomes import decided
 from headrace.positions import Position
 from headrace.subscriber import results
 from headrace.subscriber.scoring import Outcome, Scored, score
-from headrace.subscriber.shelf import Shelf
+from headrace.subscriber.shelf import NotOpenError, Shelf
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 SAMPLES_PER_S = 20.0
 """Predictions a scorer shows on the page each second, at any load."""
+FEW = 8
+INLINE_S = 0.002
+"""The event loop may stand still for so long."""
 IMAGE_VALUES = 1024
 """Longest row that is shown."""
 
@@ -49,6 +53,8 @@ class Scorer:
         self._late: Counter[str] = Counter()
         """Latencies known only after their commit; the next commit writes them."""
         self._sampled_s = 0.0
+        self._few_s = INLINE_S
+        """Time that the last small batch took."""
         self._rows_since_sample = 0
         self._consumers: list[Consumer] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="score")
@@ -103,7 +109,7 @@ class Scorer:
 
     async def _decide(self, consumer: Consumer, batch: Batch) -> None:
         started = time.perf_counter()
-        outcome, work = await self._threaded(self._score, consumer, batch)
+        outcome, work = await self._scored(consumer, batch)
         self._busy(time.perf_counter() - started)
         committing = time.perf_counter()
 
@@ -115,10 +121,26 @@ class Scorer:
         await consumer.finish(work, rebuild)
         self._observe(batch, outcome, time.perf_counter() - committing)
 
-    def _score(self, consumer: Consumer, batch: Batch) -> tuple[Outcome, Decision]:
-        """Everything between read and commit. Runs in the thread."""
+    async def _scored(self, consumer: Consumer, batch: Batch) -> tuple[Outcome, Decision]:
+        """Score in the thread, unless a batch of this size took less than changing threads is worth."""
+        if len(batch) <= FEW and self._few_s < INLINE_S:
+            with suppress(NotOpenError):
+                started = time.perf_counter()
+                scored = self._score(consumer, batch, self.shelf.opened)
+                self._few_s = time.perf_counter() - started
+                return scored
+        started = time.perf_counter()
+        scored = await self._threaded(self._score, consumer, batch)
+        if len(batch) <= FEW:
+            self._few_s = time.perf_counter() - started
+        return scored
+
+    def _score(
+        self, consumer: Consumer, batch: Batch, models: Callable[[str, int], Model] | None = None
+    ) -> tuple[Outcome, Decision]:
+        """Everything between read and commit; pure work."""
         received = batch.read_at
-        outcome = score(batch.payloads, self.shelf.get, received)
+        outcome = score(batch.payloads, models or self.shelf.get, received)
         work = consumer.commit(batch)
         now = time.time()
         partition, ids, payloads = consumer.partition, batch.ids, batch.payloads

@@ -20,6 +20,10 @@ LOOK_AGAIN_S = 1.0
 """A name that was unknown is looked up in the registry again after so long."""
 
 
+class NotOpenError(Exception):
+    """A model would have to be opened first, which takes time."""
+
+
 class Shelf:
     """Opens models from a registry. Safe to use from several threads; opening may take a second."""
 
@@ -64,6 +68,13 @@ class Shelf:
             if error is not None and self._clock() - looked_s < LOOK_AGAIN_S:
                 raise error
         return self._look(name, version)
+
+    def opened(self, name: str, version: int = 0) -> Model:
+        """The model to score with if it is open; never waits. Raises NotOpenError otherwise."""
+        serving = self._serving.get(name)
+        if serving is not None and version in (0, serving.version):
+            return serving
+        raise NotOpenError
 
     def versions(self) -> dict[str, int]:
         """What is in service here."""
