@@ -61,17 +61,22 @@ def pack_rows(rows: Any) -> Matrix:
 
 
 def _pack_nested(rows: Sequence[Any]) -> Matrix:
-    nested = list(rows)
-    if nested and not isinstance(nested[0], (list, tuple)) and not hasattr(nested[0], "__len__"):
+    try:
+        nested = list(rows)
+    except TypeError:
+        raise EventError(f"rows must be nested sequences, a buffer or an array of numbers, not {rows!r:.80}") from None
+    if nested and not hasattr(nested[0], "__len__"):
         nested = [nested]
     width = len(nested[0]) if nested else 0
     flat = array("d")
     for index, row in enumerate(nested):
-        if len(row) != width:
-            raise EventError(f"row {index} has {len(row)} values, row 0 has {width}: all rows must have the same width")
         try:
+            if len(row) != width:
+                raise EventError(
+                    f"row {index} has {len(row)} values, row 0 has {width}: all rows must have the same width"
+                )
             flat.extend(math.nan if value is None else value for value in row)
-        except TypeError:
+        except (TypeError, OverflowError):
             raise EventError(f"row {index} holds something that is not a number: {row!r:.80}") from None
     if sys.byteorder == "big":
         flat.byteswap()

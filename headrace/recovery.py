@@ -8,7 +8,8 @@ Rules, for one partition:
 3. Another epoch means that the log was replaced: say so, and begin at its beginning.
 4. The log begins after the event that should come next: that many were trimmed before they were seen. They are lost.
 5. The last event seen is not in the log, though older ones are: the log went back (a power cut). Say to where, and go
-   on from there; what was seen after that place is void.
+   on from there; what was seen after that place is void. If the older ones are trimmed too, but numbers seen come
+   again, nobody knows that place any more: it is as if the log was replaced.
 6. Silence proves nothing: read the log now and then, and whenever the connection was made anew.
 """
 
@@ -98,5 +99,5 @@ def resumed(seen: Seen, log: Snapshot) -> tuple[Seen, list[Notice], list[Entry]]
     if not log.entries:
         return seen, [], []
     missing = log.entries[0].position.number - seen.last.number - 1
-    notices = [Lost(missing)] if missing > 0 else []
+    notices = [Lost(missing)] if missing > 0 else [Replaced(log.epoch)] if missing < 0 else []
     return Seen(seen.epoch, log.entries[-1].position), notices, log.entries

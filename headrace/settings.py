@@ -125,7 +125,7 @@ class Settings:
                 raise SettingsError(f"{variable}={getattr(self, name)!r} is not one of {', '.join(accepted)}")
         for item in fields(self):
             value = getattr(self, item.name)
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and not value > 0:
                 raise SettingsError(f"HEADRACE_{item.name.upper()}={value} must be above 0")
         if not self.prefix or any(c in self.prefix for c in "{}: \t\n*?["):
             raise SettingsError(
