@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -40,14 +41,30 @@ _PUBLISHED: Answers = {
     207: shape(Accepted, "Some are, the others were refused."),
     422: shape(Accepted, "All were refused."),
 }
+_ROWS = {"rows": [[0.0, 5.0, 13.0], [0.0, 12.0, None]], "label": True}
+_LABELS = {"labels": ["three", "eight"]}
 _NO_MODEL = shape(Error, "There is no such model.")
 _NO_PREDICTION = shape(Error, "Malformed, or older than what is kept.")
+
+
+class Direct(APIRoute):
+    """Hands the request and the path's parameters to the endpoint: nothing that the framework resolves is used here."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        endpoint = self.endpoint
+
+        async def answer(request: Request) -> Response:
+            response: Response = await endpoint(request=request, **request.path_params)
+            return response
+
+        return answer
 
 
 def create_gateway(settings: Settings, bus: Bus) -> FastAPI:
     """The gateway as an ASGI app. `bus` stays open when the app ends; `app.state.gateway` is the Gateway."""
     gateway = Gateway(settings, bus)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=gateway.serving)
+    app.router.route_class = Direct
     app.state.gateway = gateway
     app.add_middleware(SameOrigin)
     app.add_middleware(CountedRequests, counts=gateway.counts)
@@ -58,9 +75,16 @@ def create_gateway(settings: Settings, bus: Bus) -> FastAPI:
     prediction, label = "/v1/predictions/{prediction}", "/v1/predictions/{prediction}/label"
     labelled: Answers = {202: _PUBLISHED[202], 404: _NO_PREDICTION, **_FAILED}
     ready: Answers = {200: {"description": "It can."}, 503: shape(Error, "It cannot.")}
-    _add(app, "POST", predict, gateway.predict, {**_OUTCOME, 404: _NO_MODEL, **_FAILED}, reference.taking(PredictBody))
+    _add(
+        app,
+        "POST",
+        predict,
+        gateway.predict,
+        {**_OUTCOME, 404: _NO_MODEL, **_FAILED},
+        reference.taking(PredictBody, _ROWS),
+    )
     _add(app, "GET", prediction, gateway.prediction, {**_OUTCOME, 404: _NO_PREDICTION, 503: _FAILED[503]})
-    _add(app, "POST", label, gateway.label, labelled, reference.taking(LabelBody))
+    _add(app, "POST", label, gateway.label, labelled, reference.taking(LabelBody, _LABELS))
     _add(app, "POST", events, gateway.events, {**_PUBLISHED, **_FAILED}, reference.EVENTS)
     _add(app, "GET", "/healthz", gateway.healthz, {200: {"description": "It does."}})
     _add(app, "GET", "/readyz", gateway.readyz, ready)

@@ -36,12 +36,13 @@ EVENTS: Document = {
     },
     "parameters": [
         {
-            "name": "headrace-channel",
-            "in": "header",
+            "name": name,
+            "in": place,
             "required": False,
             "description": "A channel of your own for all events of the body.",
             "schema": {"type": "string"},
         }
+        for name, place in (("channel", "query"), ("headrace-channel", "header"))
     ],
 }
 """What `POST /v1/events` takes."""
@@ -52,9 +53,10 @@ def shape(kind: type, text: str) -> Document:
     return {"description": text, "content": {"application/json": {"schema": _ref(kind)}}}
 
 
-def taking(kind: type) -> Document:
+def taking(kind: type, example: Document) -> Document:
     """What a route takes: a JSON body of that kind."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _ref(kind)}}}}
+    content = {"application/json": {"schema": _ref(kind), "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def document(app: FastAPI, kinds: tuple[type, ...]) -> Document:
@@ -94,10 +96,11 @@ def _operation(made: Document, path: str, method: str, operation: Document) -> l
     parameters = [(p["name"], f"{p['in']}: {p.get('description', '')}") for p in operation.get("parameters", [])]
     parts += _table("Parameters", parameters)
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-        parts += _table(f"Body, {kind}", _fields(made, content.get("schema", {})))
+        parts.append(f"<h3>Body, {escape(kind)}</h3>")
+        parts += _table("", _fields(made, content.get("schema", {})))
         if "example" in content:
             parts.append(f"<pre>{escape(_shown(content['example']))}</pre>")
-    answers = [(status, said.get("description", "")) for status, said in operation["responses"].items()]
+    answers = [(status, said.get("description", "")) for status, said in sorted(operation["responses"].items())]
     return parts + _table("Answers", answers)
 
 
@@ -114,7 +117,8 @@ def _table(title: str, rows: list[tuple[str, str]]) -> list[str]:
     if not rows:
         return []
     lines = "".join(f"<tr><td><code>{escape(name)}</code></td><td>{_prose(text)}</td></tr>" for name, text in rows)
-    return [f"<h3>{escape(title)}</h3><table>{lines}</table>"]
+    heading = f"<h3>{escape(title)}</h3>" if title else ""
+    return [f"{heading}<table>{lines}</table>"]
 
 
 def _prose(text: str) -> str:

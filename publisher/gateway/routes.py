@@ -13,10 +13,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import FastAPI, Path
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -38,6 +38,9 @@ ACCEPT_S = 10.0
 """How long `POST /v1/events` waits for the server to take the events."""
 CHANNEL: Final = "headrace-channel"
 """The header that names a channel."""
+
+Name = Annotated[str, Path(description="Name of the model, as `headrace models ls` lists it.")]
+Prediction = Annotated[str, Path(description="Id of the prediction, as in `0-1763800000000-12`.")]
 
 _predict = msgspec.json.Decoder(PredictBody)
 _label = msgspec.json.Decoder(LabelBody)
@@ -64,7 +67,7 @@ class Gateway:
             except BusError as error:
                 _log.warning("events that were accepted for sending could not be sent: %s", error)
 
-    async def predict(self, name: str, request: Request) -> Response:
+    async def predict(self, request: Request, name: Name) -> Response:
         """Score rows and wait for the result.
 
         The result is pushed, so the answer comes as soon as it exists. When `deadline_ms` passes first, the answer is
@@ -84,7 +87,7 @@ class Gateway:
         self.counts.asked("scored")
         return _scored(result)
 
-    async def prediction(self, prediction: str) -> Response:
+    async def prediction(self, request: Request, prediction: Prediction) -> Response:
         """Fetch the result of a prediction by its id.
 
         Results are kept for `HEADRACE_RETENTION_S` after every group of consumers has committed them, 10 minutes unless
@@ -96,7 +99,7 @@ class Gateway:
             raise rejected(outcome.reason)
         return _scored(outcome) if outcome else _queued(prediction)
 
-    async def label(self, prediction: str, request: Request) -> Response:
+    async def label(self, request: Request, prediction: Prediction) -> Response:
         """Say what was true about a prediction.
 
         The prediction must have been asked for with `label: true`. Live accuracy is made from these.
@@ -109,14 +112,14 @@ class Gateway:
         self.counts.sent(LABELS, 1)
         return _json(intake.Accepted(1), 202)
 
-    async def events(self, request: Request, channel: str = "") -> Response:
+    async def events(self, request: Request) -> Response:
         """Publish events: one, a JSON array, or JSON lines.
 
         Training events (`run.*`) go to the channel `runs`, `prediction.requested` to `requests`, `prediction.labelled`
         to `labels`. The query `channel` or the header `headrace-channel` names another channel, of your own. Each event
         is checked alone; those refused are listed with their line and reason, and the accepted ones are in the log.
         """
-        where = channel or request.headers.get(CHANNEL, "")
+        where = request.query_params.get("channel") or request.headers.get(CHANNEL, "")
         body = await read_body(request, self._limit_bytes)
         taken: list[intake.Checked] = []
         refused: list[intake.Refusal] = []
@@ -141,11 +144,11 @@ class Gateway:
         status = 202 if not refused else 207 if accepted else 422
         return _json(intake.Accepted(accepted, refused), status)
 
-    async def healthz(self) -> Response:
+    async def healthz(self, request: Request) -> Response:
         """Whether this process answers."""
         return JSONResponse({"status": "ok"})
 
-    async def readyz(self) -> Response:
+    async def readyz(self, request: Request) -> Response:
         """Whether the gateway can serve: its server answers and the subscription for replies stands."""
         try:
             async with asyncio.timeout(2):

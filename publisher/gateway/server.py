@@ -45,7 +45,7 @@ def bound(host: str, port: int) -> socket.socket:
     """A listening socket. Raises SettingsError that names the port and what to do."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
         where = f"{host}:{port}"
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
@@ -53,6 +53,10 @@ def bound(host: str, port: int) -> socket.socket:
                 f"port {where} is in use; stop what uses it, or choose another port (0 takes a free one)"
             ) from None
         raise SettingsError(f"cannot listen on {where}: {error}; choose another host or port") from None
+    # asyncio does it for connections of sockets that name their protocol only, which this one does not; without it an
+    # answer waits up to 40 ms for the caller's delayed acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 class _Server(uvicorn.Server):

@@ -1,4 +1,4 @@
-"""The gateway over real sockets on a real server: many at once, a server that goes away, and an end that answers all."""
+"""The gateway on real sockets and a real server: many at once, a server that goes away, an end that answers all."""
 
 from __future__ import annotations
 
