@@ -58,12 +58,21 @@ class Epoch(Struct, frozen=True):
 
 
 CANDIDATES = (
-    Candidate(name="linear slow", learning_rate=1e-4),
-    Candidate(name="linear", learning_rate=3e-3),
-    Candidate(name="linear hasty", learning_rate=0.3),
     Candidate(name="network adam", algorithm="network", solver="adam", learning_rate=2e-3, hidden=48),
     Candidate(name="network sgd", algorithm="network", learning_rate=0.02, hidden=24),
+    Candidate(name="linear hasty", learning_rate=0.3),
+    Candidate(name="linear slow", learning_rate=1e-4),
+    Candidate(name="linear", learning_rate=3e-3),
     Candidate(name="network tiny", algorithm="network", solver="adam", learning_rate=5e-3, hidden=6),
+    Candidate(
+        name="network wide",
+        algorithm="network",
+        solver="adam",
+        learning_rate=1e-3,
+        hidden=256,
+        l2=1e-2,
+        batch_rows=16,
+    ),
 )
 """Candidates for digits whose curves tell apart good from bad learning rates and solvers."""
 

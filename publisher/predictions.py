@@ -40,7 +40,7 @@ _CODES = {"<f4": "f", "<f8": "d", "<i2": "h", "<i4": "i", "<i8": "q"}
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What a model said about the rows of one request, as plain lists with one entry a row.
 
-    Classification: `labels` are class names (class indices if the result was found in the log, which has no names), and
+    Classification: `labels` are class names (class indices for a model of more than 64 classes), and
     `probabilities` has one value a class. Regression: `values`. What does not apply is None.
     """
 

@@ -233,7 +233,7 @@ def rounds(seed: int) -> Iterator[list[Candidate]]:
     number = 0
     while True:
         number += 1
-        for_round = chosen.sample(CANDIDATES, SIDE_BY_SIDE)
+        for_round = chosen.sample(CANDIDATES, SIDE_BY_SIDE) if number > 1 else CANDIDATES[-SIDE_BY_SIDE:]
         yield [
             msgspec.structs.replace(candidate, seed=1000 * number + place, name=f"{candidate.name} {number}")
             for place, candidate in enumerate(for_round)

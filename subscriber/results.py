@@ -21,13 +21,15 @@ from headrace.subscriber.scoring import Outcome, Scored
 from headrace.waiting import Waiting
 
 CONFIDENCE_BINS = 20
+NAMED = 64
+"""Results of models with more classes leave the names out: they would outweigh the results."""
 
 
 def packed(
     scored: Scored, ids: Sequence[bytes], partition: int, worker: str, received: float, now: float
 ) -> PredictionScored:
     """The result event of everything in `scored`; `ids` are the positions of the whole batch."""
-    return _pack(scored, range(len(scored.places)), ids, partition, worker, received, now, named=False)
+    return _pack(scored, range(len(scored.places)), ids, partition, worker, received, now)
 
 
 def replies(
@@ -48,7 +50,7 @@ def replies(
         (
             live,
             encode(
-                _pack(scored, chosen, ids, partition, worker, received, now, named=True),
+                _pack(scored, chosen, ids, partition, worker, received, now),
                 codec_of(payloads[scored.places[chosen[0]]]),
             ),
         )
@@ -158,8 +160,6 @@ def _pack(
     worker: str,
     received: float,
     now: float,
-    *,
-    named: bool,
 ) -> PredictionScored:
     scores, rows = scored.scores, scored.rows
     single = sum(rows) == len(rows)
@@ -183,7 +183,7 @@ def _pack(
         labels=None if scores.labels is None else pack(scores.labels[take].astype("<i2")),
         probabilities=None if scores.probabilities is None else pack(scores.probabilities[take]),
         values=None if scores.values is None else pack(scores.values[take]),
-        names=list(scored.model.labels) if named else [],
+        names=list(scored.model.labels) if len(scored.model.labels) <= NAMED else [],
         worker=worker,
         received=received,
         scored=now,

@@ -67,7 +67,7 @@ class Scorer:
         partitions = self.bus.names.partitions_of(REQUESTS)
         _, known = await self.bus.last(MODELS)  # before loading: what is promoted from now on is followed
         await self._load()
-        scoring = {asyncio.create_task(self._consume(partition, burst)) for partition in partitions}
+        scoring = {asyncio.create_task(self._consume(partition, stop, burst)) for partition in partitions}
         upkeep = {
             asyncio.create_task(self._follow_promotions(known)),
             asyncio.create_task(self._write_late_forever()),
@@ -95,11 +95,13 @@ class Scorer:
         for consumer in self._consumers:
             consumer.stop()
 
-    async def _consume(self, partition: int, burst: bool) -> None:
+    async def _consume(self, partition: int, stop: asyncio.Event, burst: bool) -> None:
         async with self.bus.consume(
             REQUESTS, SCORERS, worker=self.worker, partition=partition, decided=decided
         ) as consumer:
             self._consumers.append(consumer)
+            if stop.is_set():
+                consumer.stop()
             if burst:
                 while batch := await consumer.next():
                     await self._decide(consumer, batch)

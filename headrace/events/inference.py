@@ -40,7 +40,7 @@ class PredictionScored(Event, frozen=True, kw_only=True, tag="prediction.scored"
     probabilities: Rows | None = None
     values: Matrix | list[float] | None = None
     names: list[str] = []
-    """Names of the classes; only in replies, where the receiver may not know the model."""
+    """Names of the classes; left out for models of more than 64 classes."""
     worker: str = ""
     received: float = 0.0
     scored: float = 0.0
