@@ -47,7 +47,7 @@ class Scored(msgspec.Struct, omit_defaults=True):
     model: str
     version: int
     labels: Annotated[
-        list[str | int] | None, Meta(description="Class names, or class indices where the names are not known.")
+        list[str | int] | None, Meta(description="Class names, or class indices where the model has no names.")
     ] = None
     probabilities: Annotated[list[list[float]] | None, Meta(description="One value a class.")] = None
     values: list[float] | None = None

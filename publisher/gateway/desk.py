@@ -56,10 +56,6 @@ class Desk(AsyncPublisher):
         """Predictions that somebody waits for."""
         return len(self._open)
 
-    def names_of(self, model: str, version: int) -> list[str]:
-        """The class names of a model, if a reply has told them; a result log holds indices only."""
-        return self._waiting._names.get((model, version), [])
-
     def listen(self) -> None:
         """Subscribe for replies now, not at the first request."""
         if self._hearing is None:

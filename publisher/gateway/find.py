@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from headrace.bus import Bus
 from headrace.channels import DEAD, REQUESTS, RESULTS
 from headrace.codec import decode
@@ -18,9 +16,6 @@ PAGES = 50
 """How far a search goes from the request on; each entry of the result log holds the results of a whole batch."""
 LARGEST = 2**64 - 1
 
-Names = Callable[[str, int], list[str]]
-"""Class names of a model and version, as far as they are known."""
-
 
 def parse(text: str, partitions: range) -> Handle:
     """The handle in a path. Raises Problem 404 for what cannot be one."""
@@ -33,7 +28,7 @@ def parse(text: str, partitions: range) -> Handle:
     return handle
 
 
-async def find(bus: Bus, handle: Handle, names: Names) -> Result | RejectedError | None:
+async def find(bus: Bus, handle: Handle) -> Result | RejectedError | None:
     """The outcome of a request; None while it has none. Raises Problem 404 if nothing is known of it (any more)."""
     partition, position = handle
     for channel in (RESULTS, DEAD):
@@ -41,7 +36,7 @@ async def find(bus: Bus, handle: Handle, names: Names) -> Result | RejectedError
         for _ in range(PAGES):
             entries = await bus.read(channel, partition, start=start, count=PAGE)
             for entry in entries:
-                outcome = outcome_in(entry.payload, handle, names)
+                outcome = outcome_in(entry.payload, handle)
                 if outcome is not None:
                     return outcome
             if len(entries) < PAGE:
@@ -53,7 +48,7 @@ async def find(bus: Bus, handle: Handle, names: Names) -> Result | RejectedError
     return None
 
 
-def outcome_in(payload: bytes, handle: Handle, names: Names) -> Result | RejectedError | None:
+def outcome_in(payload: bytes, handle: Handle) -> Result | RejectedError | None:
     """The outcome of one request in an entry of the results or the dead letters, if it is there."""
     spelled = str(handle.position)
     if spelled.encode() not in payload:  # cheap, and right: positions stand in an event as text
@@ -64,9 +59,8 @@ def outcome_in(payload: bytes, handle: Handle, names: Names) -> Result | Rejecte
         return None
     match event:
         case PredictionScored() if spelled in event.positions.split(" "):
-            known = event.names or names(event.model, event.version)
             try:
-                return next((result for _, result in unpacked(event, known) if result.handle == str(handle)), None)
+                return next((result for _, result in unpacked(event) if result.handle == str(handle)), None)
             except EventError:
                 return None
         case EntryDead(channel=channel, position=position) if channel == REQUESTS and position == spelled:

@@ -94,7 +94,7 @@ class Gateway:
         set.
         """
         handle = parse(prediction, self.bus.names.partitions_of(REQUESTS))
-        outcome = await find(self.bus, handle, self.desk.names_of)
+        outcome = await find(self.bus, handle)
         if isinstance(outcome, RejectedError):
             raise rejected(outcome.reason)
         return _scored(outcome) if outcome else _queued(prediction)
