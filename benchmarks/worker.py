@@ -12,8 +12,8 @@ from headrace.bus import Bus
 from headrace.events import new_id
 from headrace.models.registry import Registry
 from headrace.settings import Settings
-from headrace.subscriber.scorer import Scorer
-from headrace.subscriber.shelf import Shelf
+from headrace.subscriber.scoring.scorer import Scorer
+from headrace.subscriber.scoring.shelf import Shelf
 
 
 class Worker:

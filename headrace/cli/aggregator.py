@@ -51,7 +51,7 @@ def command(
 async def _aggregate(process: Process, burst: bool) -> None:
     with extra("the aggregator", "subscriber"):
         from headrace.models.registry import Registry
-        from headrace.subscriber.aggregator import run_aggregator
+        from headrace.subscriber.aggregation.aggregator import run_aggregator
 
     registry = Registry(process.settings.models)
 

@@ -37,8 +37,8 @@ def command(settings: Settings, burst: bool, name: str, wait: bool) -> None:
 async def _score(process: Process, burst: bool) -> None:
     with extra("the scorer", "subscriber"):
         from headrace.models.registry import Registry
-        from headrace.subscriber.scorer import Scorer
-        from headrace.subscriber.shelf import Shelf
+        from headrace.subscriber.scoring.scorer import Scorer
+        from headrace.subscriber.scoring.shelf import Shelf
 
     shelf = Shelf(Registry(process.settings.models))
     for error in shelf.load():

@@ -41,8 +41,8 @@ from headrace.events import (
     WorkerAlive,
 )
 from headrace.positions import Handle, Position
-from headrace.subscriber.aggregator import run_aggregator
-from headrace.subscriber.term import LEASE
+from headrace.subscriber.aggregation.aggregator import run_aggregator
+from headrace.subscriber.aggregation.term import LEASE
 from headrace.testing import wait_until
 from headrace.waiting import Waiting
 

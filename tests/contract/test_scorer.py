@@ -27,8 +27,8 @@ from headrace.events import (
 from headrace.models.datasets import load
 from headrace.models.registry import Registry
 from headrace.models.training import train
-from headrace.subscriber.scorer import Scorer
-from headrace.subscriber.shelf import Shelf
+from headrace.subscriber.scoring.scorer import Scorer
+from headrace.subscriber.scoring.shelf import Shelf
 from headrace.testing import wait_until
 from headrace.waiting import Waiting
 

@@ -36,7 +36,7 @@ PROGRAM = """
 import asyncio, sys
 from headrace.bus import Bus
 from headrace.settings import Settings
-from headrace.subscriber.aggregator import run_aggregator
+from headrace.subscriber.aggregation.aggregator import run_aggregator
 
 async def main():
     settings = Settings.load()

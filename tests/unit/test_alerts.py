@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from headrace.events import Alert, GroupView, ServerView, WorkerAlive, WorkerStopped
-from headrace.subscriber.alerts import SOURCE, Alerts, Condition, LossWatch, conditions
-from headrace.subscriber.serving import Refusal
-from headrace.subscriber.workers import Ended, Workers
+from headrace.subscriber.aggregation.alerts import SOURCE, Alerts, Condition, LossWatch, conditions
+from headrace.subscriber.aggregation.serving import Refusal
+from headrace.subscriber.aggregation.workers import Ended, Workers
 
 NOTHING = ServerView()
 

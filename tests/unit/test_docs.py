@@ -141,7 +141,7 @@ def test_the_guarantees_name_tests_that_exist() -> None:
 
 
 def test_the_dashboard_tables_every_alert() -> None:
-    source = (ROOT / "subscriber" / "alerts.py").read_text(encoding="utf-8")
+    source = (ROOT / "subscriber" / "aggregation" / "alerts.py").read_text(encoding="utf-8")
     raised = set(re.findall(r'Condition\(\s*"([a-z ]+)"', source))
     rows = _rows(ROOT / "docs" / "dashboard.md")
     assert raised
@@ -166,7 +166,7 @@ def test_the_wire_tables_every_event() -> None:
 
 
 def test_the_wire_tells_what_the_intake_takes() -> None:
-    from headrace.subscriber.intake import TAKES
+    from headrace.subscriber.aggregation.intake import TAKES
 
     rows = _rows(ROOT / "docs" / "wire.md")
     for channel, kinds in TAKES.items():

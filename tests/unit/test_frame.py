@@ -12,13 +12,21 @@ from headrace.codec import decode, encode
 from headrace.events import Frame, ModelPromoted, PredictionJoined, RunMetrics, ServerView, WorkerAlive
 from headrace.positions import Position
 from headrace.settings import Settings
-from headrace.subscriber.alerts import Alerts
-from headrace.subscriber.frame import IntakeCounts, Known, Place, Readings, compose, group_views, model_views
-from headrace.subscriber.quality import Quality
-from headrace.subscriber.runs import Runs
-from headrace.subscriber.serving import Serving
-from headrace.subscriber.statistics import Statistics, Totals
-from headrace.subscriber.workers import Workers
+from headrace.subscriber.aggregation.alerts import Alerts
+from headrace.subscriber.aggregation.frame import (
+    IntakeCounts,
+    Known,
+    Place,
+    Readings,
+    compose,
+    group_views,
+    model_views,
+)
+from headrace.subscriber.aggregation.quality import Quality
+from headrace.subscriber.aggregation.runs import Runs
+from headrace.subscriber.aggregation.serving import Serving
+from headrace.subscriber.aggregation.statistics import Statistics, Totals
+from headrace.subscriber.aggregation.workers import Workers
 
 NOW = 1000.9
 

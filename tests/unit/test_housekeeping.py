@@ -11,11 +11,11 @@ from headrace.channels import AGGREGATORS, DEAD, FRAMES, FRAMES_LONG, REQUESTS, 
 from headrace.errors import UnknownModelError
 from headrace.events import RunAlive
 from headrace.settings import Settings
-from headrace.subscriber.cards import ASK_AGAIN_S, CardShelf
-from headrace.subscriber.frame import Place
-from headrace.subscriber.housekeeping import REMOVE_FACTOR, Silence, outdated, retention, tidy
-from headrace.subscriber.quality import ModelCard
-from headrace.subscriber.servertime import ServerTime
+from headrace.subscriber.aggregation.cards import ASK_AGAIN_S, CardShelf
+from headrace.subscriber.aggregation.frame import Place
+from headrace.subscriber.aggregation.housekeeping import REMOVE_FACTOR, Silence, outdated, retention, tidy
+from headrace.subscriber.aggregation.quality import ModelCard
+from headrace.subscriber.aggregation.servertime import ServerTime
 
 KEY = (REQUESTS, SCORERS)
 

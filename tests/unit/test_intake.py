@@ -14,8 +14,8 @@ from headrace.codec import decode
 from headrace.errors import UnavailableError
 from headrace.events import PredictionRequested, RunStarted
 from headrace.settings import Settings
-from headrace.subscriber.frame import IntakeCounts, Place
-from headrace.subscriber.intake import Intake, check
+from headrace.subscriber.aggregation.frame import IntakeCounts, Place
+from headrace.subscriber.aggregation.intake import Intake, check
 
 NAMES = Names("p", 4)
 SETTINGS = Settings(event_limit_bytes=10_000)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from headrace.errors import CodecError, EventError
 from headrace.events import PredictionJoined, PredictionLabelled
 from headrace.positions import Position
-from headrace.subscriber.quality import CLASSES, SLICES, Joining, Label, Quality, addressed, join, merged
+from headrace.subscriber.aggregation.quality import CLASSES, SLICES, Joining, Label, Quality, addressed, join, merged
 from headrace.waiting import Waiting
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.events import Event, RunAlive, RunCandidate, RunFinished, RunMetrics, RunStarted, RunView
-from headrace.subscriber.run import METRICS
-from headrace.subscriber.runs import RUNS, SHOWN, Changes, Runs
+from headrace.subscriber.aggregation.run import METRICS
+from headrace.subscriber.aggregation.runs import RUNS, SHOWN, Changes, Runs
 
 
 def folded(*events: Event, at: float = 100.0) -> Runs:

@@ -20,8 +20,8 @@ from headrace.models.datasets import load
 from headrace.models.model import Model
 from headrace.models.registry import Registry
 from headrace.models.training import train
-from headrace.subscriber import results
-from headrace.subscriber.scoring import Outcome, score
+from headrace.subscriber.scoring import results
+from headrace.subscriber.scoring.outcome import Outcome, score
 from headrace.waiting import Waiting
 
 NOW = 1_763_800_000.0
@@ -229,7 +229,7 @@ def clock() -> list[float]:
 
 
 def test_the_shelf_keeps_what_it_has_when_a_version_is_refused(registry: Registry, tmp_path: Path, clock: Any) -> None:
-    from headrace.subscriber.shelf import Shelf
+    from headrace.subscriber.scoring.shelf import Shelf
 
     shelf = Shelf(registry, clock=lambda: clock[0])
     assert shelf.load() == []
@@ -240,7 +240,7 @@ def test_the_shelf_keeps_what_it_has_when_a_version_is_refused(registry: Registr
 
 
 def test_an_unknown_name_is_looked_up_again_after_a_second(registry: Registry, clock: Any) -> None:
-    from headrace.subscriber.shelf import Shelf
+    from headrace.subscriber.scoring.shelf import Shelf
 
     shelf = Shelf(registry, clock=lambda: clock[0])
     with pytest.raises(UnknownModelError, match="unknown model 'late'"):

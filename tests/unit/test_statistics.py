@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headrace.errors import CodecError
 from headrace.histogram import bucket, percentile
-from headrace.subscriber.statistics import Statistics, Totals, summed
+from headrace.subscriber.aggregation.statistics import Statistics, Totals, summed
 
 KEPT_S = 3600
 

@@ -6,8 +6,8 @@ import pytest
 
 from headrace.events import ModelPromoted, ModelRefused, PublisherReport, WorkerAlive, WorkerStopped
 from headrace.positions import Position
-from headrace.subscriber.serving import Serving
-from headrace.subscriber.workers import REMEMBERED, Counts, Workers
+from headrace.subscriber.aggregation.serving import Serving
+from headrace.subscriber.aggregation.workers import REMEMBERED, Counts, Workers
 
 
 def alive(worker: str, **fields: int) -> WorkerAlive:

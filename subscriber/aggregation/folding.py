@@ -11,10 +11,10 @@ from headrace.errors import CodecError, EventError, UnknownTypeError
 from headrace.events import Alert, AnyEvent, PredictionLabelled, stamped
 from headrace.heartbeat import Tally
 from headrace.positions import Position
-from headrace.subscriber import saved
-from headrace.subscriber.alerts import SOURCE
-from headrace.subscriber.frame import Known
-from headrace.subscriber.quality import Cards, Label, addressed, join
+from headrace.subscriber.aggregation import saved
+from headrace.subscriber.aggregation.alerts import SOURCE
+from headrace.subscriber.aggregation.frame import Known
+from headrace.subscriber.aggregation.quality import Cards, Label, addressed, join
 
 _EARLY_ATTEMPTS = 1_000_000
 """A label that waits for its prediction is not at fault: time bounds it, not attempts."""

@@ -22,12 +22,12 @@ from headrace.events import (
 )
 from headrace.positions import Position
 from headrace.settings import Settings
-from headrace.subscriber.alerts import SOURCE, Alerts
-from headrace.subscriber.quality import Cards, Quality, merged
-from headrace.subscriber.runs import Runs
-from headrace.subscriber.serving import Serving
-from headrace.subscriber.statistics import STAGES, Statistics
-from headrace.subscriber.workers import Workers
+from headrace.subscriber.aggregation.alerts import SOURCE, Alerts
+from headrace.subscriber.aggregation.quality import Cards, Quality, merged
+from headrace.subscriber.aggregation.runs import Runs
+from headrace.subscriber.aggregation.serving import Serving
+from headrace.subscriber.aggregation.statistics import STAGES, Statistics
+from headrace.subscriber.aggregation.workers import Workers
 
 MODELS: Final = 50
 

@@ -24,13 +24,13 @@ from headrace.channels import LABELS, REQUESTS
 from headrace.curves import RUNS_STATE, run_state
 from headrace.errors import CodecError
 from headrace.positions import START, Position
-from headrace.subscriber.alerts import Alerts
-from headrace.subscriber.frame import IntakeCounts, Known
-from headrace.subscriber.quality import Quality
-from headrace.subscriber.runs import Runs
-from headrace.subscriber.serving import Serving
-from headrace.subscriber.statistics import Statistics, Totals
-from headrace.subscriber.workers import Workers
+from headrace.subscriber.aggregation.alerts import Alerts
+from headrace.subscriber.aggregation.frame import IntakeCounts, Known
+from headrace.subscriber.aggregation.quality import Quality
+from headrace.subscriber.aggregation.runs import Runs
+from headrace.subscriber.aggregation.serving import Serving
+from headrace.subscriber.aggregation.statistics import Statistics, Totals
+from headrace.subscriber.aggregation.workers import Workers
 
 _AT_ONCE = 50
 

@@ -22,11 +22,11 @@ from headrace.errors import BusError, GroupLostError, LeaseLostError, Unavailabl
 from headrace.events import new_id, stamped
 from headrace.heartbeat import Heartbeat, Tally, alive, reading
 from headrace.settings import Settings
-from headrace.subscriber import saved
-from headrace.subscriber.cards import CardShelf
-from headrace.subscriber.quality import Cards, ModelCard
-from headrace.subscriber.servertime import ServerTime
-from headrace.subscriber.term import LEASE, LEASE_S, Term
+from headrace.subscriber.aggregation import saved
+from headrace.subscriber.aggregation.cards import CardShelf
+from headrace.subscriber.aggregation.quality import Cards, ModelCard
+from headrace.subscriber.aggregation.servertime import ServerTime
+from headrace.subscriber.aggregation.term import LEASE, LEASE_S, Term
 
 RENEW_S = LEASE_S / 4
 RETRY_S = 0.5

@@ -14,8 +14,8 @@ import msgspec
 
 from headrace.errors import CodecError
 from headrace.events import Alert, AlertView, GroupView, ServerView, new_id
-from headrace.subscriber.serving import Refusal
-from headrace.subscriber.workers import Ended
+from headrace.subscriber.aggregation.serving import Refusal
+from headrace.subscriber.aggregation.workers import Ended
 
 SOURCE: Final = "headrace/aggregator"
 GROWING: Final = 1000

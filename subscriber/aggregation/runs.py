@@ -18,7 +18,7 @@ from typing import Final
 from headrace.curves import Point, SavedRank, part_field, read_run
 from headrace.errors import CodecError
 from headrace.events import Event, RunAlive, RunCandidate, RunFinished, RunMetrics, RunStarted, RunView
-from headrace.subscriber.run import ENDED, METRICS, Run, finite
+from headrace.subscriber.aggregation.run import ENDED, METRICS, Run, finite
 
 RUNS: Final = 500
 PARAMS: Final = 60

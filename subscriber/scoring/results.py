@@ -17,7 +17,7 @@ from headrace.events import PredictionRejected, PredictionRequested, PredictionS
 from headrace.histogram import buckets
 from headrace.models.model import Array
 from headrace.positions import Handle, Position
-from headrace.subscriber.scoring import Outcome, Scored
+from headrace.subscriber.scoring.outcome import Outcome, Scored
 from headrace.waiting import Waiting
 
 CONFIDENCE_BINS = 20

@@ -28,9 +28,9 @@ from headrace.heartbeat import Heartbeat, Tally
 from headrace.models.model import Model
 from headrace.outcomes import decided
 from headrace.positions import Position
-from headrace.subscriber import results
-from headrace.subscriber.scoring import Outcome, Scored, score
-from headrace.subscriber.shelf import NotOpenError, Shelf
+from headrace.subscriber.scoring import results
+from headrace.subscriber.scoring.outcome import Outcome, Scored, score
+from headrace.subscriber.scoring.shelf import NotOpenError, Shelf
 
 P = ParamSpec("P")
 T = TypeVar("T")

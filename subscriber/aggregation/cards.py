@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from headrace.errors import HeadraceError
-from headrace.subscriber.quality import Cards, ModelCard
+from headrace.subscriber.aggregation.quality import Cards, ModelCard
 
 ASK_AGAIN_S: Final = 10.0
 """A version that was not known may have been stored since."""

@@ -12,7 +12,7 @@ from typing import Final
 from headrace.bus import Bus, GroupState
 from headrace.channels import AGGREGATORS, ALERTS, DEAD, FRAMES, FRAMES_LONG, MODELS, RUNS, TAIL
 from headrace.settings import Settings
-from headrace.subscriber.frame import Place, silences
+from headrace.subscriber.aggregation.frame import Place, silences
 
 FORGET_MS: Final = 60_000
 """Consumer names that hold nothing for so long are left over from a worker that died."""

@@ -34,14 +34,14 @@ from headrace.errors import LeaseLostError
 from headrace.events import Frame, new_id
 from headrace.heartbeat import Tally
 from headrace.positions import START, Position
-from headrace.subscriber import housekeeping, saved
-from headrace.subscriber.alerts import LossWatch, conditions
-from headrace.subscriber.folding import fold, fold_labels
-from headrace.subscriber.frame import Known, Place, Readings, compose, group_views, live_view
-from headrace.subscriber.intake import Intake
-from headrace.subscriber.quality import Cards
-from headrace.subscriber.servertime import ServerTime
-from headrace.subscriber.statistics import summed
+from headrace.subscriber.aggregation import housekeeping, saved
+from headrace.subscriber.aggregation.alerts import LossWatch, conditions
+from headrace.subscriber.aggregation.folding import fold, fold_labels
+from headrace.subscriber.aggregation.frame import Known, Place, Readings, compose, group_views, live_view
+from headrace.subscriber.aggregation.intake import Intake
+from headrace.subscriber.aggregation.quality import Cards
+from headrace.subscriber.aggregation.servertime import ServerTime
+from headrace.subscriber.aggregation.statistics import summed
 
 LEASE: Final = "aggregator"
 LEASE_S: Final = 2.0

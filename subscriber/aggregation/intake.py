@@ -45,7 +45,7 @@ from headrace.events import (
 )
 from headrace.positions import Handle
 from headrace.settings import Settings
-from headrace.subscriber.frame import IntakeCounts, Place
+from headrace.subscriber.aggregation.frame import IntakeCounts, Place
 
 log = logging.getLogger(__name__)
 
