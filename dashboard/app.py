@@ -1,0 +1,108 @@
+"""The application: pages by Dash, one live socket, and the endpoints that programs ask.
+
+/            the pages             /healthz     the process is up
+/live        the socket            /readyz      it has seen a frame of the last seconds
+/api/frame   the latest frame      /metrics     the same as Prometheus text
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+
+import msgspec
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.websockets import WebSocket
+
+from headrace.bus import Bus
+from headrace.dashboard.compression import Compression
+from headrace.dashboard.feed import Feed
+from headrace.dashboard.guard import Guard
+from headrace.dashboard.layout import add_pages
+from headrace.dashboard.socket import live
+from headrace.heartbeat import Heartbeat
+from headrace.metrics import frame_metrics
+from headrace.settings import Settings
+
+FAREWELL_S = 1.0
+"""How long the end of the process waits for what follows the bus: a cancellation may be swallowed below."""
+READY_S = 5.0
+"""A dashboard whose newest frame is older is not ready."""
+
+
+def create_app(
+    settings: Settings,
+    bus: Bus,
+    *,
+    hosts: Iterable[str] = (),
+    metrics: Callable[[], str] | None = None,
+) -> FastAPI:
+    """The dashboard as an ASGI application; its lifespan follows the bus. The caller closes the bus.
+
+    `hosts` are names under which it is reached, besides addresses and localhost. `metrics` gives the text of
+    /metrics, else it is made from the newest frame.
+    """
+    feed = Feed(bus)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with Heartbeat(bus, "dashboard", feed.tally):
+            tasks = [asyncio.create_task(feed.run(), name="feed"), asyncio.create_task(feed.look(), name="look")]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=FAREWELL_S)
+
+    app = FastAPI(title="headrace dashboard", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.feed = feed
+
+    @app.websocket("/live")
+    async def socket(websocket: WebSocket) -> None:
+        await live(websocket, feed)
+
+    @app.get("/healthz")
+    async def healthy() -> JSONResponse:
+        return JSONResponse({"status": "up"})
+
+    @app.get("/readyz")
+    async def ready() -> JSONResponse:
+        reason = unready(feed, time.time())
+        return JSONResponse(
+            {"status": "waiting", "reason": reason} if reason else {"status": "ready"}, 503 if reason else 200
+        )
+
+    @app.get("/api/frame")
+    async def frame() -> Response:
+        newest = feed.state.frame
+        if newest is None:
+            return JSONResponse({"reason": "no frame yet; start an aggregator with `headrace aggregator`"}, 503)
+        return Response(msgspec.json.encode(newest), media_type="application/json")
+
+    @app.get("/metrics")
+    async def exposition() -> PlainTextResponse:
+        newest = feed.state.frame
+        if metrics is None and newest is None:
+            return PlainTextResponse("no frame yet\n", 503)
+        text = metrics() if metrics else frame_metrics(newest) if newest else ""
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    add_pages(app, settings)
+    app.add_middleware(Compression)
+    app.add_middleware(Guard, hosts=tuple(hosts))
+    return app
+
+
+def unready(feed: Feed, now: float) -> str:
+    """Why the dashboard is not ready at Unix time `now`; empty if it is."""
+    newest = feed.state.frame
+    if newest is None:
+        return feed.status().reason or "no frame yet; start an aggregator with `headrace aggregator`"
+    age_s = now - newest.time
+    if age_s > READY_S:
+        return f"the newest frame is {age_s:.0f} s old; {feed.status().reason or 'is an aggregator running?'}"
+    return ""

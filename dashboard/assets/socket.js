@@ -1,0 +1,110 @@
+/* The connection: one socket for the page, reconnected for ever, silent while nobody looks.
+
+   What arrives goes into the store at once; drawing is somebody else's business and happens in its own time, so that a
+   slow page gets fewer pictures, never a queue. */
+"use strict";
+(function (headrace) {
+  const DELAYS_S = [0.25, 5];
+  const PING_MS = 2_000;
+  const SILENT_MS = 12_000;
+
+  class Connection {
+    constructor(store, onNews) {
+      Object.assign(this, { store, onNews, socket: null, open: false, delay: DELAYS_S[0], timer: 0 });
+      Object.assign(this, { show: ["overview", "status"], paused: false, heard: 0, since: Date.now() });
+      this.clocks = [];
+      document.addEventListener("visibilitychange", () => this.tellPause());
+      window.addEventListener("online", () => this.connect());
+      window.addEventListener("pagehide", () => this.socket && this.socket.close());
+      setInterval(() => this.ping(), PING_MS);
+      this.connect();
+    }
+
+    url() {
+      const config = document.getElementById("_dash-config");
+      const base = config ? JSON.parse(config.textContent).requests_pathname_prefix : "/";
+      return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${base}live`;
+    }
+
+    connect() {
+      clearTimeout(this.timer);
+      if (this.socket && this.socket.readyState <= WebSocket.OPEN) return;
+      const socket = (this.socket = new WebSocket(this.url()));
+      socket.onopen = () => {
+        this.heard = Date.now();
+        this.say({ show: this.show, after: [this.store.epoch, this.store.number], pause: this.isQuiet() });
+        this.ping();
+      };
+      socket.onmessage = (event) => socket === this.socket && this.take(JSON.parse(event.data));
+      socket.onclose = () => socket === this.socket && this.lost();
+    }
+
+    take(message) {
+      if (!this.open) {
+        Object.assign(this, { open: true, delay: DELAYS_S[0], since: Date.now() });
+      }
+      this.heard = Date.now();
+      if (message.pong !== undefined) this.tellClock(message);
+      if (message.serial === undefined) return;
+      this.store.take(message);
+      this.say({ seen: message.serial });
+      this.onNews();
+    }
+
+    lost() {
+      if (this.open) Object.assign(this, { open: false, since: Date.now() });
+      this.timer = setTimeout(() => this.connect(), this.delay * (800 + 400 * Math.random()));
+      this.delay = Math.min(this.delay * 2, DELAYS_S[1]);
+      this.onNews();
+    }
+
+    say(words) {
+      if (this.socket && this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(words));
+    }
+
+    ping() {
+      if (this.open && Date.now() - this.heard > SILENT_MS) {
+        const dead = this.socket;
+        this.socket = null;
+        dead.close();
+        this.lost();
+      }
+      if (!document.hidden) this.say({ ping: performance.now() });
+    }
+
+    /** The dashboard's clock against ours, from the quickest of the last round trips. */
+    tellClock({ pong, now }) {
+      const trip = (performance.now() - pong) / 1000;
+      this.clocks.push({ trip, offset: now + trip / 2 - Date.now() / 1000 });
+      if (this.clocks.length > 10) this.clocks.shift();
+      this.clock = this.clocks.reduce((best, one) => (one.trip < best.trip ? one : best));
+    }
+
+    /** Unix seconds on the dashboard's clock. */
+    now() {
+      return Date.now() / 1000 + (this.clock ? this.clock.offset : 0);
+    }
+
+    isQuiet() {
+      return this.paused || document.hidden;
+    }
+
+    pause(paused) {
+      this.paused = paused;
+      this.tellPause();
+    }
+
+    tellPause() {
+      this.say({ pause: this.isQuiet() });
+      if (!this.isQuiet()) this.connect();
+    }
+
+    showing(sections) {
+      if (sections.join() === this.show.join()) return;
+      this.show = sections;
+      this.say({ show: sections });
+    }
+  }
+
+  headrace.Connection = Connection;
+})((window.headrace = window.headrace || {}));

@@ -1,0 +1,77 @@
+"""The frames of the charts that Plotly draws: axes, margins, units. Pure.
+
+The lines are drawn in the browser from what its store holds (assets/charts.js), the colours are those of the theme, and
+`uirevision` keeps what a reader zoomed. Only the time axis can be zoomed; a double click goes back to live.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+UNSEEN = "rgba(0,0,0,0)"
+"""Until the browser brings the colours of its theme."""
+
+Figure = dict[str, Any]
+
+CONFIG: Any = {"displayModeBar": False, "doubleClick": False, "responsive": True, "scrollZoom": False}
+
+
+def throughput() -> Figure:
+    """Events a second, in and out."""
+    return _over_time()
+
+
+def depth() -> Figure:
+    """Entries that groups still have to commit."""
+    return _over_time()
+
+
+def latency() -> Figure:
+    """Percentiles in milliseconds, on a logarithmic axis: a median of one and a tail of hundreds are both readable."""
+    figure = _over_time(unit=" ms")
+    figure["layout"]["yaxis"] |= {"type": "log", "rangemode": "normal", "dtick": 1, "minor": {"showgrid": False}}
+    return figure
+
+
+def training() -> Figure:
+    """A metric by step."""
+    figure = _framed()
+    figure["layout"]["xaxis"] |= {"type": "linear", "tickformat": "~s", "hoverformat": ",d", "rangemode": "tozero"}
+    figure["layout"]["yaxis"] |= {"tickformat": "~g", "hoverformat": ".4~g"}
+    figure["layout"]["hovermode"] = "x unified"
+    return figure
+
+
+def _over_time(unit: str = "") -> Figure:
+    figure = _framed()
+    layout = figure["layout"]
+    layout["xaxis"] |= {"type": "date", "tickformat": "%H:%M:%S", "hoverformat": "%H:%M:%S", "nticks": 6}
+    layout["yaxis"] |= {"rangemode": "tozero", "tickformat": "~s", "hoverformat": ",.4~g", "ticksuffix": unit}
+    layout["hovermode"] = "x unified"
+    return figure
+
+
+def _framed() -> Figure:
+    axis = {"zeroline": False, "showline": False, "ticks": "", "automargin": False, "gridcolor": UNSEEN}
+    return {
+        "data": [],
+        "layout": {
+            "autosize": True,
+            "margin": {"l": 48, "r": 14, "t": 10, "b": 30},
+            "showlegend": False,
+            "uirevision": "keep",
+            "dragmode": "zoom",
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {"size": 11, "color": UNSEEN},
+            "xaxis": {
+                **axis,
+                "showgrid": False,
+                "fixedrange": False,
+                "ticklabelstandoff": 7,
+                "spikethickness": -1,
+                "spikedash": "dot",
+            },
+            "yaxis": {**axis, "showgrid": True, "fixedrange": True, "nticks": 5},
+        },
+    }

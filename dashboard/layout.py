@@ -1,0 +1,247 @@
+"""The frame around every page: navigation, header with the controls, cards; and how Dash is set up.
+
+Everything here is still: the scripts in assets/ write the numbers into elements that they find by id. What a control
+does is written in its `data-do`, so that a page can be left and come back to without anything being wired again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dash import Dash, dcc, html
+from dash.development.base_component import Component
+from fastapi import FastAPI
+
+from headrace.dashboard import figures
+from headrace.settings import Settings
+
+DESCRIPTION = "Live view of the events, the models in service and the trainings of headrace"
+WINDOWS = (("1 m", 60), ("5 m", 300), ("15 m", 900))
+
+INDEX = """<!DOCTYPE html>
+<html lang="en">
+<head>
+{%metas%}
+<title>{%title%}</title>
+<link rel="icon" type="image/svg+xml" href="PREFIXassets/mark.svg">
+<script>
+/* Before the first paint, so that no page flashes in the other theme. */
+try {
+  const chosen = localStorage.getItem("headrace.theme");
+  if (chosen) document.documentElement.dataset.theme = chosen;
+} catch { /* storage is off: the system decides */ }
+</script>
+{%css%}
+</head>
+<body>
+{%app_entry%}
+<noscript>headrace draws its pages in the browser: please allow scripts.</noscript>
+<footer hidden>{%config%}{%scripts%}{%renderer%}</footer>
+</body>
+</html>"""
+
+
+def add_pages(server: FastAPI, settings: Settings) -> Dash:
+    """Put the pages on the server."""
+    from headrace.dashboard.pages import overview
+
+    given: Any = server
+    app = Dash(
+        "headrace.dashboard",
+        server=given,
+        title="Overview · headrace",
+        update_title="",
+        description=DESCRIPTION,
+        index_string=INDEX.replace("PREFIX", "/"),
+        meta_tags=[
+            {"name": "viewport", "content": "width=device-width, initial-scale=1"},
+            {"name": "color-scheme", "content": "dark light"},
+        ],
+        add_log_handler=False,
+    )
+    app.layout = lambda: shell(settings, overview.page())
+    return app
+
+
+def shell(settings: Settings, page: Component) -> html.Div:
+    """What stays when the page changes."""
+    return html.Div(
+        className="shell",
+        children=[
+            html.A("Skip to the numbers", href="#now", className="skip"),
+            html.Aside(
+                className="side",
+                children=[
+                    html.Div(
+                        className="brand",
+                        children=[
+                            html.Img(src="/assets/mark.svg", width=34, height=34, alt=""),
+                            html.Div([html.B("headrace"), html.Span(settings.prefix, title="prefix of all keys")]),
+                        ],
+                    ),
+                    html.Nav(id="nav", **marks(aria_label="Sections"), children=_links()),
+                    facts(
+                        "connection",
+                        [
+                            ("age", "Newest data"),
+                            ("trip", "Round trip"),
+                            ("skipped", "Frames skipped"),
+                            ("viewers", "Viewers"),
+                        ],
+                    ),
+                ],
+            ),
+            html.Main(page),
+            html.Div(id="said", className="unseen", role="status", **marks(aria_live="polite")),
+        ],
+    )
+
+
+def _links() -> list[html.A]:
+    links = (
+        ("now", "grid", "Overview"),
+        ("traffic", "flow", "Traffic"),
+        ("latency", "clock", "Latency"),
+        ("training", "curve", "Training"),
+        ("models", "cube", "Models"),
+        ("predictions", "list", "Predictions"),
+        ("workers", "chip", "Workers"),
+    )
+    return [html.A([icon(sign), text], href=f"#{anchor}") for anchor, sign, text in links]
+
+
+def header(title: str) -> html.Header:
+    """Title of a page, how live it is, and the controls."""
+    return html.Header(
+        className="top",
+        children=[
+            html.Div([html.H1(title), html.P(id="subtitle", children=DESCRIPTION)]),
+            html.Div(
+                className="controls",
+                children=[
+                    html.Div(
+                        id="pill",
+                        className="pill",
+                        title="How old the newest data is",
+                        children=[html.I(), html.B("connecting"), html.Span(className="number")],
+                        **marks(data_state="connecting"),
+                    ),
+                    html.Div(
+                        className="segments",
+                        role="group",
+                        **marks(aria_label="Window of time"),
+                        children=[
+                            html.Button(
+                                text,
+                                type="button",
+                                **marks(data_do="window", data_value=str(s), aria_pressed="false"),
+                            )
+                            for text, s in WINDOWS
+                        ],
+                    ),
+                    html.Button(
+                        [icon("pause"), html.Span("Pause")],
+                        id="pause",
+                        type="button",
+                        className="button",
+                        **marks(data_do="pause", aria_pressed="false"),
+                    ),
+                    html.Button(
+                        [icon("theme")],
+                        id="theme",
+                        type="button",
+                        className="button square",
+                        title="Switch between dark and light",
+                        **marks(data_do="theme", aria_label="Switch between dark and light"),
+                    ),
+                ],
+            ),
+        ],
+    )
+
+
+def marks(**values: str) -> dict[str, Any]:
+    """Attributes with a dash in their name: `marks(aria_label="x")`."""
+    return {name.replace("_", "-"): value for name, value in values.items()}
+
+
+def icon(name: str) -> html.I:
+    """A sign from the style sheet; never the only carrier of a meaning."""
+    return html.I(className=f"icon {name}", **marks(aria_hidden="true"))
+
+
+def card(
+    name: str,
+    title: str,
+    subtitle: str,
+    children: Sequence[Any],
+    *,
+    span: str = "",
+    aside: Sequence[Any] = (),
+    empty: Sequence[Any] = (),
+) -> html.Section:
+    """A titled box with the id `name`. `span` is its width class; `empty` is shown while `data-empty` is set."""
+    return html.Section(
+        id=name,
+        className=f"card {span}",
+        **marks(aria_labelledby=f"title-{name}"),
+        children=[
+            html.Div(
+                className="head",
+                children=[
+                    html.Div([html.H2(title, id=f"title-{name}"), html.P(subtitle)]),
+                    html.Div(className="aside", children=list(aside)),
+                ],
+            ),
+            html.Div(className="body", children=list(children)),
+            *([html.Div(className="empty", children=list(empty))] if empty else []),
+        ],
+    )
+
+
+def hint(text: str, *commands: str) -> list[Any]:
+    """An honest empty state: what is missing, and what to run next."""
+    return [html.P(text), *(html.Code(command) for command in commands)]
+
+
+def chart(name: str, figure: figures.Figure, label: str) -> html.Div:
+    """A Plotly chart whose lines come from the browser's store."""
+    return html.Div(
+        dcc.Graph(id=f"chart-{name}", figure=figure, config=figures.CONFIG, className="chart", responsive=True),
+        role="img",
+        className="frame",
+        **marks(aria_label=label),
+    )
+
+
+def legend(name: str) -> html.Div:
+    """Where the names of a chart's lines go; a click hides a line."""
+    return html.Div(id=f"legend-{name}", className="legend")
+
+
+def facts(name: str, lines: Sequence[tuple[str, str]]) -> html.Dl:
+    """Names and values, one a line; the value of `key` has the id NAME-KEY."""
+    return html.Dl(
+        className="facts",
+        id=name,
+        children=[
+            html.Div([html.Dt(text), html.Dd("–", id=f"{name}-{key}", className="number")]) for key, text in lines
+        ],
+    )
+
+
+def table(name: str, columns: Sequence[tuple[str, str]], *, label: str) -> html.Div:
+    """An empty table; columns are (heading, classes), `num` aligns right, `wide` is left out on a phone."""
+    return html.Div(
+        className="scroll",
+        tabIndex="0",
+        role="region",
+        **marks(aria_label=label),
+        children=html.Table(
+            [
+                html.Thead(html.Tr([html.Th(text, className=kind, scope="col") for text, kind in columns])),
+                html.Tbody(id=f"rows-{name}"),
+            ]
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The pages: what stands where. Numbers come later, from the socket."""

@@ -1,0 +1,275 @@
+"""The overview: is everything all right? In, out, waiting, how fast, how good, and who does the work."""
+
+from __future__ import annotations
+
+from dash import html
+
+from headrace.dashboard import figures
+from headrace.dashboard.layout import card, chart, facts, header, hint, legend, marks, table
+
+TILES = (
+    ("in", "Throughput in", "events/s"),
+    ("scored", "Scored", "results/s"),
+    ("depth", "Queue depth", "entries"),
+    ("p95", "Latency p95", "ms"),
+    ("errors", "Errors", "dead letters/s"),
+    ("accuracy", "Live accuracy", "%"),
+)
+PREDICTIONS = 10
+
+
+def page() -> html.Div:
+    """The whole page, without a single number."""
+    return html.Div(
+        id="overview",
+        className="page",
+        children=[
+            header("Overview"),
+            _quiet(),
+            html.Div(className="tiles", id="now", children=[_tile(*tile) for tile in TILES]),
+            html.Div(className="grid", children=[*_traffic(), *_latency(), *_training(), *_models(), *_work()]),
+        ],
+    )
+
+
+def _quiet() -> html.Div:
+    return html.Div(
+        className="strip",
+        children=[
+            html.Div(id="alerts", className="alerts", role="status", children=html.Span("Waiting for the first frame")),
+            html.Dl(
+                className="counts",
+                children=[
+                    _count("live", "live", "events that subscribers got pushed"),
+                    _count("healed", "healed", "events that were missed on the live side and fetched from the log"),
+                    _count("lost", "lost", "events that are in neither"),
+                    _count("dropped", "dropped", "events that publishers gave up, and said so"),
+                ],
+            ),
+        ],
+    )
+
+
+def _count(key: str, text: str, title: str) -> html.Div:
+    return html.Div([html.Dt(text), html.Dd("–", id=f"count-{key}", className="number")], title=title)
+
+
+def _tile(key: str, name: str, unit: str) -> html.Section:
+    return html.Section(
+        className="tile",
+        id=f"tile-{key}",
+        **marks(aria_label=name),
+        children=[
+            html.Div(
+                className="head",
+                children=[html.H2(name), html.Span(className="delta number", title="against a minute ago")],
+            ),
+            html.Div(className="value number", children=[html.B("–"), html.Span(unit)]),
+            html.Div(className="note number"),
+            html.Div(className="spark", **marks(aria_hidden="true")),
+        ],
+    )
+
+
+def _traffic() -> list[html.Section]:
+    return [
+        card(
+            "traffic",
+            "Throughput",
+            "events/s published; dashed: committed by a group",
+            [chart("throughput", figures.throughput(), "Throughput by channel over time")],
+            span="w7",
+            aside=[legend("throughput")],
+            empty=hint("No traffic yet. See it flow with", "headrace demo"),
+        ),
+        card(
+            "depth",
+            "Queue depth",
+            "entries still to be committed",
+            [chart("depth", figures.depth(), "Queue depth by group over time")],
+            span="w5",
+            aside=[legend("depth")],
+            empty=hint("No group reads anything yet. Start a scorer:", "headrace scorer"),
+        ),
+    ]
+
+
+def _latency() -> list[html.Section]:
+    return [
+        card(
+            "latency",
+            "Latency",
+            "request to committed result, over 30 s",
+            [chart("latency", figures.latency(), "Latency percentiles over time")],
+            span="w7",
+            aside=[legend("latency")],
+            empty=hint("Nothing was scored in the last minutes. Send requests with", "headrace demo"),
+        ),
+        card(
+            "stages-card",
+            "Where the time goes",
+            "percentiles of each part",
+            [html.Div(id="stages", className="stages")],
+            span="w5",
+            aside=[html.Div(id="legend-stages", className="legend")],
+            empty=hint("Nothing was scored in the last 30 seconds."),
+        ),
+    ]
+
+
+def _training() -> list[html.Section]:
+    return [
+        card(
+            "training",
+            "Training curves",
+            "by step; faint: as logged, strong: smoothed",
+            [legend("training"), chart("training", figures.training(), "Training metric by step, one line a run")],
+            span="w6",
+            aside=[html.Select(id="metric", className="select", **marks(aria_label="Metric"))],
+            empty=hint(
+                'No run yet. In your training script: with Run("name") as run: run.log(step=…, loss=…), or',
+                "headrace demo",
+            ),
+        ),
+        card(
+            "trainings",
+            "Trainings",
+            "running ones first",
+            [
+                table(
+                    "runs",
+                    [
+                        ("Run", ""),
+                        ("Progress", ""),
+                        ("Steps/s", "num wide narrow"),
+                        ("Loss", "num metric"),
+                        ("Best", "num"),
+                    ],
+                    label="Trainings",
+                ),
+                html.P(id="more-runs", className="more"),
+            ],
+            span="w6",
+            empty=hint("No run yet. Train a model with", "headrace models train digits"),
+        ),
+    ]
+
+
+def _models() -> list[html.Section | html.Div]:
+    return [
+        card(
+            "models",
+            "Confusion matrix",
+            "labels against predictions",
+            [html.Div(id="matrix", className="matrix")],
+            span="w4",
+            aside=[html.Select(id="model", className="select", **marks(aria_label="Model"))],
+            empty=hint(
+                "No labels yet: publish prediction.labelled events, and accuracy appears here. To see it:",
+                "headrace demo",
+            ),
+        ),
+        card(
+            "confidence-card",
+            "Confidence",
+            "of predictions, 5 min",
+            [
+                html.Div(id="confidence", className="bars"),
+                html.H3("Predicted classes"),
+                html.Div(id="classes", className="bars classes"),
+            ],
+            span="w3",
+            empty=hint("No predictions in the last 5 minutes."),
+        ),
+        html.Div(
+            className="w5 stack",
+            children=[
+                card(
+                    "serving",
+                    "Models in service",
+                    "with the 95 % interval of live accuracy",
+                    [
+                        table(
+                            "models",
+                            [("Model", ""), ("Results/s", "num"), ("p95", "num"), ("Accuracy", "num")],
+                            label="Models in service",
+                        ),
+                        html.P(id="more-models", className="more"),
+                    ],
+                    empty=hint(
+                        "No model is in service. Train and start one:",
+                        "headrace models train digits",
+                        "headrace scorer",
+                    ),
+                ),
+                card(
+                    "server-card",
+                    "Server",
+                    "what it says of itself",
+                    [
+                        facts(
+                            "server",
+                            [
+                                ("product", "Product"),
+                                ("durability", "Durability"),
+                                ("memory", "Memory"),
+                                ("operations", "Commands/s"),
+                                ("clients", "Clients"),
+                                ("uptime", "Up for"),
+                            ],
+                        )
+                    ],
+                ),
+            ],
+        ),
+    ]
+
+
+def _work() -> list[html.Section]:
+    return [
+        card(
+            "predictions",
+            "Latest predictions",
+            "a sample, paced to be readable",
+            [
+                table(
+                    "predictions",
+                    [
+                        ("Input", "input"),
+                        ("Predicted", ""),
+                        ("Confidence", ""),
+                        ("True", ""),
+                        ("Model", "wide"),
+                        ("Latency", "num"),
+                        ("Age", "num wide"),
+                    ],
+                    label="Latest predictions",
+                )
+            ],
+            span="w7",
+            aside=[html.Span(id="shown", className="quiet number")],
+            empty=hint("No predictions yet. With a scorer running, ask for some:", "headrace demo"),
+        ),
+        card(
+            "workers",
+            "Workers",
+            "processes that gave a sign of life",
+            [
+                table(
+                    "workers",
+                    [
+                        ("Worker", ""),
+                        ("Rate", "num"),
+                        ("Batch", "num wide"),
+                        ("Busy", "num"),
+                        ("Memory", "num wide"),
+                        ("Seen", "num"),
+                    ],
+                    label="Workers",
+                ),
+                html.P(id="more-workers", className="more"),
+            ],
+            span="w5",
+            empty=hint("No worker is alive. Start some:", "headrace scorer", "headrace aggregator"),
+        ),
+    ]
