@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from headrace.errors import SettingsError
 
@@ -131,11 +131,14 @@ class Settings:
             raise SettingsError(
                 f"HEADRACE_PREFIX={self.prefix!r} must not be empty or hold braces, colons, spaces or *?["
             )
-        scheme = urlsplit(self.redis_url).scheme
-        if scheme not in ("redis", "rediss", "unix"):
+        if not self.redis_url.startswith(("redis://", "rediss://", "unix://")):
             raise SettingsError(
                 f"REDIS_URL={shown_url(self.redis_url)!r} must start with redis://, rediss:// (TLS) or unix://"
             )
+        try:
+            urlsplit(self.redis_url).port  # noqa: B018
+        except ValueError as error:
+            raise SettingsError(f"REDIS_URL={shown_url(self.redis_url)!r} is no address: {error}") from None
 
     @property
     def shown_url(self) -> str:
@@ -144,10 +147,12 @@ class Settings:
 
 
 def shown_url(url: str) -> str:
-    """`url` without user name, password and query, safe to print."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    """`url` without user name, password and query, safe to print, whatever is wrong with it."""
+    scheme, separator, rest = url.rpartition("://")
+    place, _, query = rest.partition("?")
+    if "@" in query and "@" not in place:  # a password with a question mark in it
+        place = "..."
+    return f"{scheme}{separator}{place.rpartition('@')[2]}"
 
 
 def _parse(variable: str, kind: str, text: str) -> Any:
