@@ -10,7 +10,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
-from headrace.bus import Bus
+from headrace.bus import Accepted, Bus
 from headrace.channels import LABELS, REQUESTS
 from headrace.ending import end
 from headrace.errors import BusError, DeadlineError, FullError, HeadraceError, PredictionError
@@ -149,7 +149,7 @@ class AsyncPublisher:
         )
         sealed = buffer.seal(REQUESTS, event)
         prediction = AsyncPrediction(self, event.id)
-        self._waiting.expect(event.id, sealed.partition, now_s, prediction.told)
+        self._waiting.expect(event.id, sealed.partition, now_s, prediction)
         if self._hearing is None:
             self._hearing = asyncio.create_task(self._hear(), name="headrace-replies")
         try:
@@ -257,15 +257,19 @@ class AsyncPublisher:
                 error = caught if isinstance(caught, HeadraceError) else BusError(f"publishing failed: {caught!r}")
                 buffer.failed(error, time.monotonic())
             else:
-                now = time.monotonic()
-                placed = buffer.accepted(answer, now)
-                report = buffer.report(now)
-                if report is not None:
-                    buffer.offer(report, now, droppable=True)
-                for ticket, handle in placed:
-                    if isinstance(ticket, AsyncPrediction):
-                        ticket.placed(handle)
+                self._settle(answer)
             self._moved.set()
+
+    def _settle(self, answer: Accepted) -> None:
+        """The server answered: say where the requests are, and report what was dropped."""
+        now = time.monotonic()
+        placed = self._buffer.accepted(answer, now)
+        report = self._buffer.report(now)
+        if report is not None:
+            self._buffer.offer(report, now, droppable=True)
+        for ticket, handle in placed:
+            if isinstance(ticket, AsyncPrediction):
+                ticket.placed(handle)
 
     async def _hear(self) -> None:
         failures = 0

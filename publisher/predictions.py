@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 import sys
+import weakref
 from array import array
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -53,7 +54,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Outcome = Result | PredictionError
-Told = Callable[[Outcome], None]
+
+
+class Asker(Protocol):
+    """Who waits for an outcome."""
+
+    def told(self, outcome: Outcome) -> None:
+        """The outcome is here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +74,10 @@ class Read:
 
 
 class _Wanted:
-    __slots__ = ("handle", "partition", "since_ms", "told")
+    __slots__ = ("asker", "handle", "partition", "since_ms")
 
-    def __init__(self, partition: int, since_ms: int, told: Told) -> None:
-        self.partition, self.since_ms, self.told = partition, since_ms, told
+    def __init__(self, partition: int, since_ms: int, asker: weakref.ref[Asker]) -> None:
+        self.partition, self.since_ms, self.asker = partition, since_ms, asker
         self.handle: Handle | None = None
 
 
@@ -88,9 +95,13 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._wanted)
 
-    def expect(self, request: str, partition: int, created_s: float, told: Told) -> None:
-        """Call `told` with the outcome of the request with this event id, made at Unix time `created_s`."""
-        self._wanted[request] = _Wanted(partition, int((created_s - SKEW_S) * 1000), told)
+    def expect(self, request: str, partition: int, created_s: float, asker: Asker) -> None:
+        """Tell `asker` the outcome of the request with this event id, made at Unix time `created_s`.
+
+        An asker that nobody else holds any more is forgotten, so that results which never come cost nothing.
+        """
+        gone = weakref.ref(asker, lambda _: self._wanted.pop(request, None))
+        self._wanted[request] = _Wanted(partition, int((created_s - SKEW_S) * 1000), gone)
 
     def placed(self, request: str, handle: Handle) -> None:
         """The request is in the log."""
@@ -163,8 +174,9 @@ class Waiting:
 
     def _tell(self, request: str, outcome: Outcome) -> None:
         wanted = self._wanted.pop(request, None)
-        if wanted is not None:
-            wanted.told(outcome)
+        asker = None if wanted is None else wanted.asker()
+        if asker is not None:
+            asker.told(outcome)
 
 
 def unpacked(event: PredictionScored, names: list[str] | None = None) -> Iterator[tuple[str, Result]]:

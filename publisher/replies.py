@@ -90,7 +90,7 @@ class Replies:
         sealed = buffer.seal(REQUESTS, event)
         prediction = Prediction(self, event.id)
         with self._lock:
-            self._waiting.expect(event.id, sealed.partition, now_s, prediction.told)
+            self._waiting.expect(event.id, sealed.partition, now_s, prediction)
             self._start()
         try:
             self._sender.publish([sealed], urgent=True, ticket=prediction)

@@ -105,9 +105,10 @@ class Bus:
 
     # publish
 
-    async def publish_batch(self, call: PublishCall) -> Accepted:
+    async def publish_batch(self, call: PublishCall, fence_s: int = 0) -> Accepted:
         """One batch of one producer; safe to repeat with the same arguments. See publish.lua."""
-        return publish_reply(call, await self.call(publish_request(self.names, self.settings, call), call.channel))
+        request = publish_request(self.names, self.settings, call, fence_s)
+        return publish_reply(call, await self.call(request, call.channel))
 
     async def publish(
         self, channel: str, events: Sequence[Event | bytes], *, partition: int = 0, patience_s: float = 5.0
@@ -125,7 +126,7 @@ class Bus:
         delay_s = 0.05
         while True:
             try:
-                accepted = await self.publish_batch(call)
+                accepted = await self.publish_batch(call, max(60, int(4 * patience_s)))
             except UnavailableError:
                 if asyncio.get_running_loop().time() + delay_s > deadline:
                     raise

@@ -88,8 +88,11 @@ def pushing(settings: Settings) -> list[Argument]:
     return [new_epoch(), "PUBLISH", 1 if settings.cluster else 0]
 
 
-def publish_request(names: Names, settings: Settings, call: PublishCall) -> Request:
-    """The call that publishes a batch. Raises EventError for an event that is empty or too large."""
+def publish_request(names: Names, settings: Settings, call: PublishCall, fence_s: int = 0) -> Request:
+    """The call that publishes a batch; its fence lives for settings.fence_ttl_s unless `fence_s` says otherwise.
+
+    Raises EventError for an event that is empty or too large.
+    """
     for event in call.events:
         if not 0 < len(event) <= settings.event_limit_bytes:
             raise EventError(
@@ -110,7 +113,7 @@ def publish_request(names: Names, settings: Settings, call: PublishCall) -> Requ
             *pushing(settings),
             first,
             settings.depth_limit,
-            settings.fence_ttl_s,
+            fence_s or settings.fence_ttl_s,
             channel,
             settings.bucket_ttl_s,
             *events,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import gc
 import math
 import struct
 import subprocess
@@ -605,3 +606,17 @@ async def test_the_twin_finds_missed_results_and_misses_deadlines(settings: Sett
         await asyncio.to_thread(scorer.reject, push=False)
         with pytest.raises(RejectedError, match="no such model"):
             await rejected.result(0.05)
+
+
+async def test_a_prediction_that_nobody_holds_costs_nothing(headrace_settings: Settings) -> None:
+    async with AsyncPublisher(headrace_settings.with_(resend_s=0.02)) as publisher:
+        prediction = await publisher.submit("digits", [[1.0]])
+        await publisher.flush()
+        assert len(publisher._waiting) == 1
+        del prediction
+
+        def forgotten() -> bool:
+            gc.collect()
+            return len(publisher._waiting) == 0
+
+        await wait_until(forgotten, description="the prediction to be forgotten once it needs no second sending")
