@@ -36,7 +36,8 @@ TICK_S = 0.02
 ROUND_S = 16.0
 """Time that a round of trainings takes, whatever the machine: the page shall show curves that grow."""
 SIDE_BY_SIDE = 4
-RUSH_EVERY_S = 60.0
+RUSH_EVERY_S = 90.0
+FIRST_RUSH_S = 45.0
 RUSH_S = 6.0
 RUSH_TIMES = 10.0
 """How much more arrives in a rush hour."""
@@ -64,7 +65,7 @@ class Report:
 
 
 class Arrivals:
-    """When requests arrive: Poisson, with a rush hour and a backfill every `RUSH_EVERY_S`. Pure; times in seconds."""
+    """When requests arrive: Poisson, with a rush hour now and then that begins with a backfill. Pure; times in seconds."""
 
     def __init__(self, rate: float, seed: int) -> None:
         self._rate = rate
@@ -74,10 +75,14 @@ class Arrivals:
     def until(self, now_s: float) -> tuple[int, int]:
         """Requests and backfilled ones that arrive between the last call and `now_s`, counted from the start."""
         span_s, before_s, self._at_s = now_s - self._at_s, self._at_s, now_s
-        in_rush = now_s % RUSH_EVERY_S > RUSH_EVERY_S - RUSH_S
-        begins = in_rush and not before_s % RUSH_EVERY_S > RUSH_EVERY_S - RUSH_S
+        in_rush = _in_rush(now_s)
+        begins = in_rush and not _in_rush(before_s)
         mean = self._rate * (RUSH_TIMES if in_rush else 1.0) * max(0.0, span_s)
         return int(self._rng.poisson(mean)), int(self._rate * BACKFILL_TIMES) if begins else 0
+
+
+def _in_rush(at_s: float) -> bool:
+    return at_s >= FIRST_RUSH_S and (at_s - FIRST_RUSH_S) % RUSH_EVERY_S < RUSH_S
 
 
 class Traffic:
