@@ -65,7 +65,7 @@ class Report:
 
 
 class Arrivals:
-    """When requests arrive: Poisson, with a rush hour now and then that begins with a backfill. Pure; times in seconds."""
+    """When requests arrive: Poisson, with a rush hour now and then that begins with a backfill. Pure; in seconds."""
 
     def __init__(self, rate: float, seed: int) -> None:
         self._rate = rate
