@@ -18,7 +18,7 @@ import pytest
 
 from headrace.bus import Bus
 from headrace.bus.connection import connect_sync
-from headrace.embedded import EmbeddedServer
+from headrace.embedded import EmbeddedServer, EmbeddedSettings
 from headrace.settings import Settings
 
 STAYS = re.compile(r"[^:]+:\{\d+\}:([^:]+:(log|head)|state:.+)")
@@ -82,8 +82,8 @@ def server_settings(server: EmbeddedServer) -> Iterator[Settings]:
 
 @pytest.fixture
 def own_server() -> Iterator[EmbeddedServer]:
-    """A real server for this test alone."""
-    with EmbeddedServer() as running:
+    """A real server for this test alone. What it answered survives `kill -9` however slow the disk is."""
+    with EmbeddedServer(EmbeddedSettings(appendfsync="always")) as running:
         yield running
 
 

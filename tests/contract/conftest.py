@@ -18,6 +18,7 @@ from headrace.settings import Settings
 from headrace.testing import wait_until
 
 Connect = Callable[..., Awaitable[Bus]]
+OpenBus = Callable[..., Awaitable[Bus]]
 Cut = Callable[..., Bus]
 Unheard = Callable[[Bus, str, Sequence[Event]], Awaitable[None]]
 Events = Callable[..., list[Event]]
@@ -84,14 +85,13 @@ class Follower:
 
 
 @pytest.fixture
-async def connect(any_settings: Settings) -> AsyncIterator[Connect]:
+def connect(any_settings: Settings, open_bus: OpenBus) -> Connect:
     """Another Bus on the same server and prefix, with some settings changed."""
-    async with AsyncExitStack() as stack:
 
-        async def make(**changes: Any) -> Bus:
-            return await stack.enter_async_context(Bus(any_settings.with_(**changes)))
+    async def make(**changes: Any) -> Bus:
+        return await open_bus(any_settings, **changes)
 
-        yield make
+    return make
 
 
 @pytest.fixture
@@ -125,7 +125,18 @@ async def live_bus(live_settings: Settings) -> AsyncIterator[Bus]:
 
 
 @pytest.fixture
-async def follow() -> AsyncIterator[Follow]:
+async def open_bus() -> AsyncIterator[OpenBus]:
+    """A Bus with settings of the test's own choice; it is closed after what `follow` began."""
+    async with AsyncExitStack() as stack:
+
+        async def make(settings: Settings, **changes: Any) -> Bus:
+            return await stack.enter_async_context(Bus(settings.with_(**changes)))
+
+        yield make
+
+
+@pytest.fixture
+async def follow(open_bus: OpenBus) -> AsyncIterator[Follow]:
     """Follow channels in the background; the call returns once the subscription has begun."""
     async with AsyncExitStack() as stack:
 

@@ -17,7 +17,7 @@ from headrace.settings import Settings
 from headrace.testing import wait_until
 
 if TYPE_CHECKING:
-    from tests.contract.conftest import Events, Follow, Unheard
+    from tests.contract.conftest import Events, Follow, OpenBus, Unheard
 
 
 @pytest.fixture(autouse=True)
@@ -226,47 +226,49 @@ async def test_both_codecs_in_one_batch(live_bus: Bus, follow: Follow, events: E
     assert [decode(entry.payload) for entry in follower.entries] == [one, two, one]
 
 
-async def test_partitions_are_followed_side_by_side(live_settings: Settings, follow: Follow, events: Events) -> None:
-    async with Bus(live_settings.with_(partitions=3)) as bus:
-        follower = await follow(bus, "requests", "runs", since="start")
-        for partition in range(3):
-            await bus.publish("requests", events(2), partition=partition)
-        await bus.publish("runs", events(1))
-        await wait_until(lambda: len(follower.entries) == 7, description="all events")
-        places = {(delivery.channel, delivery.partition) for delivery in follower.deliveries}
-        assert places == {("requests", 0), ("requests", 1), ("requests", 2), ("runs", 0)}
+async def test_partitions_are_followed_side_by_side(
+    live_settings: Settings, open_bus: OpenBus, follow: Follow, events: Events
+) -> None:
+    bus = await open_bus(live_settings, partitions=3)
+    follower = await follow(bus, "requests", "runs", since="start")
+    for partition in range(3):
+        await bus.publish("requests", events(2), partition=partition)
+    await bus.publish("runs", events(1))
+    await wait_until(lambda: len(follower.entries) == 7, description="all events")
+    places = {(delivery.channel, delivery.partition) for delivery in follower.deliveries}
+    assert places == {("requests", 0), ("requests", 1), ("requests", 2), ("runs", 0)}
 
 
 @pytest.mark.parametrize("driver", ["redis", "asyncio-redis"])
 async def test_a_connection_that_is_cut_is_made_again_and_the_gap_healed(
-    server_settings: Settings, follow: Follow, events: Events, driver: str
+    server_settings: Settings, open_bus: OpenBus, follow: Follow, events: Events, driver: str
 ) -> None:
-    async with Bus(server_settings.with_(live_driver=driver)) as bus:
-        follower = await follow(bus, "runs")
-        for round_ in range(3):
-            await bus.publish("runs", events(1))
-            await bus._client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-            await bus.publish("runs", events(1))
-            await follower.until(*range(1, 2 * round_ + 3))
-        assert follower.notices == []
+    bus = await open_bus(server_settings, live_driver=driver)
+    follower = await follow(bus, "runs")
+    for round_ in range(3):
+        await bus.publish("runs", events(1))
+        await bus._client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await bus.publish("runs", events(1))
+        await follower.until(*range(1, 2 * round_ + 3))
+    assert follower.notices == []
 
 
 @pytest.mark.parametrize("driver", ["redis", "asyncio-redis"])
 async def test_a_server_that_was_killed_costs_no_event(
-    own_server: EmbeddedServer, follow: Follow, events: Events, driver: str
+    own_server: EmbeddedServer, open_bus: OpenBus, follow: Follow, events: Events, driver: str
 ) -> None:
     settings = Settings(redis_url=own_server.url, prefix="test")
-    async with Bus(settings.with_(live_driver=driver)) as bus:
-        follower = await follow(bus, "runs")
-        await bus.publish("runs", events(3))
-        await follower.until(1, 2, 3)
-        own_server.kill()
-        await wait_until(lambda: not follower.subscription.connected, description="the outage to be noticed")
-        own_server.restart()
-        await bus.publish("runs", events(3))
-        await follower.until(1, 2, 3, 4, 5, 6)
-        assert follower.notices == []
-        assert follower.subscription.connected
+    bus = await open_bus(settings, live_driver=driver)
+    follower = await follow(bus, "runs")
+    await bus.publish("runs", events(3))
+    await follower.until(1, 2, 3)
+    own_server.kill()
+    await wait_until(lambda: not follower.subscription.connected, description="the outage to be noticed")
+    own_server.restart()
+    await bus.publish("runs", events(3))
+    await follower.until(1, 2, 3, 4, 5, 6)
+    assert follower.notices == []
+    assert follower.subscription.connected
 
 
 @pytest.mark.parametrize("driver", ["redis", "asyncio-redis"])
