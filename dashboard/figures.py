@@ -28,8 +28,14 @@ def depth() -> Figure:
 
 def latency() -> Figure:
     """Percentiles in milliseconds, on a logarithmic axis: a median of one and a tail of hundreds are both readable."""
-    figure = _over_time(unit=" ms")
-    figure["layout"]["yaxis"] |= {"type": "log", "rangemode": "normal", "dtick": 1, "minor": {"showgrid": False}}
+    figure = _over_time()
+    figure["layout"]["yaxis"] |= {
+        "type": "log",
+        "tickformat": ",~g",
+        "rangemode": "normal",
+        "dtick": 1,
+        "minor": {"showgrid": False},
+    }
     return figure
 
 
@@ -42,11 +48,11 @@ def training() -> Figure:
     return figure
 
 
-def _over_time(unit: str = "") -> Figure:
+def _over_time() -> Figure:
     figure = _framed()
     layout = figure["layout"]
     layout["xaxis"] |= {"type": "date", "tickformat": "%H:%M:%S", "hoverformat": "%H:%M:%S", "nticks": 6}
-    layout["yaxis"] |= {"rangemode": "tozero", "tickformat": "~s", "hoverformat": ",.4~g", "ticksuffix": unit}
+    layout["yaxis"] |= {"rangemode": "tozero", "tickformat": "~s", "hoverformat": ",.4~g"}
     layout["hovermode"] = "x unified"
     return figure
 

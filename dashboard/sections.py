@@ -32,8 +32,8 @@ from headrace.events import (
     WorkerView,
 )
 
-MODELS_SHOWN = 10
-RUNS_SHOWN = 12
+MODELS_SHOWN = 8
+RUNS_SHOWN = 8
 WORKERS_SHOWN = 16
 GROUPS_SHOWN = 12
 METRICS_SHOWN = 8

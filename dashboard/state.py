@@ -5,6 +5,7 @@ Give it the same events again and it shows the same; give it the events up to an
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ Points: TypeAlias = dict[str, dict[str, list[Point]]]
 
 TAIL_LENGTH = 60
 PACE_MS = 800
-"""Least time between two predictions of one model in the tail: each can be read, and is still there for its label."""
+"""Mean time between two predictions of the tail, whose models take turns: each can be read, and stays for its label."""
 UNSAVED = 40
 """Frames whose points may be younger than the saved curves."""
 MOMENTS = 240
@@ -133,7 +134,8 @@ class State:
     def _fold_sample(self, event: PredictionSampled, position: Position) -> None:
         model = event.model, event.version
         self._passed[model] = self._passed.get(model, 0) + event.rows_scored
-        if position.ms - self._paced.get(model, -PACE_MS) < PACE_MS:
+        models = {(sample.event.model, sample.event.version) for sample in self.tail}
+        if position.ms - self._paced.get(model, -math.inf) < PACE_MS * len(models | {model}):
             return
         self._paced[model] = position.ms
         sample = Sample(event, position, self._passed.pop(model))

@@ -9,14 +9,18 @@
   const draggable = !window.matchMedia("(pointer: coarse)").matches;
   const local = (time) => time * 1000 - new Date(time * 1000).getTimezoneOffset() * 60_000;
 
-  /** Draw `traces` into the chart; false while there is nothing to draw on, or a reader holds it. */
-  function draw(name, traces, range, force) {
+  /** Draw `traces` into the chart; false while there is nothing to draw on, a reader holds it, or all is as it was.
+      `news` is anything that tells one set of values from the next. */
+  function draw(name, traces, range, news, force) {
     const plot = document.querySelector(`#chart-${name} .js-plotly-plot`);
     if (!plot || !window.Plotly || !plot.layout) return false;
     let chart = charts.get(name);
     if (!chart || chart.plot !== plot) charts.set(name, (chart = adopt(plot)));
     if (chart.dragged || (chart.held && !force)) return false;
     const { grid, muted, surface, border, text } = headrace.theme.colours();
+    const sign = JSON.stringify([range, traces.map((trace) => [trace.name, trace.visible, trace.line, trace.y.length]), news]);
+    if (sign === chart.sign && !force) return false;
+    chart.sign = sign;
     const base = chart.base;
     const layout = {
       ...base,
@@ -150,14 +154,15 @@
     return found;
   }
 
-  /** A curve without its noise: the running mean of Adam and TensorBoard, corrected for its start. */
-  function smoothed(values, weight = 0.88) {
-    let sum = 0;
-    let seen = 0;
-    return values.map((value) => {
-      sum = sum * weight + (1 - weight) * value;
-      seen = seen * weight + (1 - weight);
-      return sum / seen;
+  /** A curve without its noise: the mean of the points around each, a fiftieth of the curve to either side.
+      Unlike a running mean it does not lag behind; a curve of few points stays as it is. */
+  function smoothed(values) {
+    const reach = Math.floor(values.length / 50);
+    const sums = [0];
+    for (const value of values) sums.push(sums[sums.length - 1] + value);
+    return values.map((_, i) => {
+      const side = Math.min(reach, i, values.length - 1 - i);
+      return (sums[i + side + 1] - sums[i - side]) / (2 * side + 1);
     });
   }
 
@@ -187,13 +192,15 @@
     const { lines } = headrace.theme.colours();
     const drawn = runsDrawn(runs, curves, metric);
     const ids = new Set(drawn.map((run) => run.run));
-    const found = { traces: [], entries: [] };
+    const found = { traces: [], entries: [], news: 0 };
     for (const run of drawn) {
       const twins = drawn.filter((one) => one.name === run.name).length > 1;
       const name = twins ? `${run.name} · ${run.run.slice(-4)}` : run.name;
       const colour = lines[slot(run.run, ids) % lines.length];
       const key = `run:${run.run}`;
-      const [steps, values] = curves.get(run.run).get(metric).columns();
+      const curve = curves.get(run.run).get(metric);
+      const [steps, values] = curve.columns();
+      found.news += curve.version;
       found.entries.push(entry(key, name, colour));
       found.traces.unshift(
         line(name, steps, values, headrace.theme.faded(colour, 0.28), { key, line: { width: 1 }, trace: { hoverinfo: "skip", hovertemplate: "" } }),

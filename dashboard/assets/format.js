@@ -68,5 +68,8 @@
   /** A metric of a training: four digits that matter. */
   const metric = (value) => (known(value) ? String(Number(value.toPrecision(4))) : NONE);
 
-  headrace.format = { NONE, known, number, count, short, span, milliseconds, duration, bytes, percent, metric };
+  /** A proper name with its capital. */
+  const name = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
+
+  headrace.format = { NONE, known, number, count, short, span, milliseconds, duration, bytes, percent, metric, name };
 })((window.headrace = window.headrace || {}));

@@ -61,8 +61,11 @@
     return now - store.time > 1.5 ? now : store.time;
   }
 
+  /** The time axis, in the steps of its tier: a long window need not be drawn twice a second. */
   function range() {
-    return [headrace.charts.local(end() - page.window), headrace.charts.local(end())];
+    const { step } = tier() || { step: 0 };
+    const until = step ? Math.ceil(end() / step) * step : end();
+    return [headrace.charts.local(until - page.window), headrace.charts.local(until)];
   }
 
   /* connection */
@@ -228,17 +231,17 @@
   function subtitle(shown) {
     const status = store.sections.status || {};
     const { product, version } = shown.server;
-    return [product && `${product} ${version}`, status.server, `aggregator ${shown.aggregator}`].filter(Boolean).join(" · ");
+    return [product && `${headrace.format.name(product)} ${version}`, status.server, `aggregator ${shown.aggregator}`].filter(Boolean).join(" · ");
   }
 
   /* what is drawn twice a second */
 
   const emptied = (card, empty) => headrace.draw.mark(byId(card), "empty", empty ? "yes" : "");
 
-  function drawChart(card, name, { traces, entries }, span, force, empty) {
+  function drawChart(card, name, { traces, entries, news }, span, force, empty) {
     emptied(card, empty);
     if (empty) return;
-    headrace.charts.draw(name, traces, span, force);
+    headrace.charts.draw(name, traces, span, news, force);
     headrace.draw.legend(byId(`legend-${name}`), entries);
   }
 
@@ -261,7 +264,7 @@
       const name = chosenMetric(shown.runs);
       headrace.tables.runs(shown.runs, name);
       const heading = byId("trainings").querySelector("th.metric");
-      headrace.draw.write(heading, name ? name[0].toUpperCase() + name.slice(1) : "Loss");
+      headrace.draw.write(heading, name || "loss");
       put("more-runs", shown.cut.runs ? `and ${shown.cut.runs} more` : "");
     },
     models: drawModel,
@@ -410,7 +413,7 @@
     if (!shown) return;
     const { format } = headrace;
     const { server } = shown;
-    put("server-product", server.product ? `${server.product} ${server.version}` : format.NONE);
+    put("server-product", server.product ? `${format.name(server.product)} ${server.version}` : format.NONE);
     put("server-durability", server.durability || "unknown");
     const limit = server.memory_limit_bytes;
     put("server-memory", server.memory_bytes ? `${format.bytes(server.memory_bytes)}${limit ? ` / ${format.bytes(limit)}` : ""}` : format.NONE);

@@ -41,7 +41,7 @@
       items,
       () => {
         const name = cell("name", el("i", "dot"), el("b"), el("small"));
-        return [name, cell("progress", meter(), el("small", "number")), cell("num number wide"), cell("num number"), cell("num number")];
+        return [name, cell("progress", meter(), el("small", "number")), cell("num number wide"), cell("num number"), cell("num number wide")];
       },
       ([name, progress, speed, value, best], run, row) => {
         draw.mark(row, "state", run.state);
@@ -66,7 +66,7 @@
     rows(
       "models",
       items,
-      () => [cell("name", el("b"), el("small")), cell("num number"), cell("num number"), cell("num number two", el("span"), el("small"))],
+      () => [cell("name", el("b"), el("small")), cell("num number"), cell("num number wide"), cell("num number two", el("span"), el("small"))],
       ([name, speed, late, good], model) => {
         put(name.children[0], model.key);
         put(name.children[1], model.champion ? "in service" : "earlier version");
@@ -128,7 +128,7 @@
         cell("sure", meter(), el("span", "number")),
         cell("truth", el("i"), el("span")),
         cell("wide quiet"),
-        cell("num number"),
+        cell("num number wide"),
         cell("num number wide quiet"),
       ],
       ([input, said, sure, truth, model, late, age], sample, row) => {
@@ -138,15 +138,16 @@
           canvas.hidden = !sample.shape;
           if (sample.shape) draw.picture(canvas, sample.pixels, sample.shape);
           put(said.firstElementChild, sample.label || format.NONE);
-          sure.hidden = false;
+          sure.firstElementChild.hidden = sample.confidence === null;
           setMeter(sure.firstElementChild, sample.confidence || 0);
           put(sure.lastElementChild, format.percent(sample.confidence));
           put(model, sample.model);
           put(late, sample.latency_ms === null ? format.NONE : format.milliseconds(sample.latency_ms));
         }
         const known = truths.get(sample.id);
-        draw.mark(truth, "right", known === undefined ? "" : known === sample.label ? "yes" : "no");
-        put(truth.firstElementChild, known === undefined ? "" : known === sample.label ? "✓" : "✗");
+        const right = known === undefined || sample.confidence === null ? "" : known === sample.label ? "yes" : "no";
+        draw.mark(truth, "right", right);
+        put(truth.firstElementChild, { yes: "✓", no: "✗" }[right] || "");
         put(truth.lastElementChild, known === undefined ? format.NONE : known);
         put(age, format.duration(Math.max(0, now - sample.created)));
       },

@@ -99,7 +99,7 @@ def _latency() -> list[html.Section]:
         card(
             "latency",
             "Latency",
-            "request to committed result, over 30 s",
+            "milliseconds from request to result, over 30 s",
             [chart("latency", figures.latency(), "Latency percentiles over time")],
             span="w7",
             aside=[legend("latency")],
@@ -141,9 +141,9 @@ def _training() -> list[html.Section]:
                     [
                         ("Run", ""),
                         ("Progress", ""),
-                        ("Steps/s", "num wide narrow"),
-                        ("Loss", "num metric"),
-                        ("Best", "num"),
+                        ("Steps/s", "num wide"),
+                        ("loss", "num metric"),
+                        ("Best", "num wide"),
                     ],
                     label="Trainings",
                 ),
@@ -191,7 +191,7 @@ def _models() -> list[html.Section | html.Div]:
                     [
                         table(
                             "models",
-                            [("Model", ""), ("Results/s", "num"), ("p95", "num"), ("Accuracy", "num")],
+                            [("Model", ""), ("Results/s", "num"), ("p95", "num wide"), ("Accuracy", "num")],
                             label="Models in service",
                         ),
                         html.P(id="more-models", className="more"),
@@ -240,7 +240,7 @@ def _work() -> list[html.Section]:
                         ("Confidence", ""),
                         ("True", ""),
                         ("Model", "wide"),
-                        ("Latency", "num"),
+                        ("Latency", "num wide"),
                         ("Age", "num wide"),
                     ],
                     label="Latest predictions",

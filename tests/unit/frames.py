@@ -79,6 +79,7 @@ class Story:
 
     def __init__(self, load: float = 1.0) -> None:
         self.load = load
+        self.alerts: list[AlertView] = []
 
     def rush(self, t: float) -> float:
         """Requests a second: waves, and a rush hour every two minutes."""
@@ -154,19 +155,7 @@ class Story:
                 durability="everysec",
             ),
             live=LiveView(live=int((t % 100_000) * 31), healed=12, lost=0, dropped=0),
-            alerts=(
-                [
-                    AlertView(
-                        name="dead-letters",
-                        subject="requests/scorers",
-                        severity="warning",
-                        text="requests/scorers: 0.4 dead letters a second",
-                        since=t - (t % 120),
-                    )
-                ]
-                if (t % 120) < 8
-                else []
-            ),
+            alerts=self.alerts,
         )
 
     def models(self, t: float, served: float) -> list[ModelView]:
@@ -342,6 +331,11 @@ class StoryBus(Bus):
         self._number += 1
         return Entry(Position(int(t * 1000), self._number), encode(self.story.frame(t, self._number)))
 
+    @property
+    def number(self) -> int:
+        """Number of the newest frame."""
+        return self._number
+
     def next_frame(self) -> Entry:
         """The frame of this moment, also kept in the log."""
         entry = self._frame(time.time())
@@ -373,7 +367,7 @@ class StoryBus(Bus):
         self.published.extend(events)
         return Receipt(self.epoch, [START])
 
-    async def publish_batch(self, call: PublishCall) -> Accepted:
+    async def publish_batch(self, call: PublishCall, fence_s: int = 0) -> Accepted:
         self.published.extend(call.events)
         return Accepted("ok", call.first, len(call.events), self.epoch, {})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from headrace.curves import Curve
 from headrace.dashboard.history import History, Tier
@@ -170,6 +171,15 @@ def test_the_tail_is_paced_and_says_how_many_each_prediction_stands_for() -> Non
         state.fold(sampled(n), Position(100 * n, n + 1))
     assert [sample.event.request for sample in state.tail] == ["q0", "q8", "q16"]
     assert [sample.stands_for for sample in state.tail] == [10, 80, 80]
+
+
+def test_models_take_turns_in_the_tail() -> None:
+    state = State()
+    for n in range(100):
+        state.fold(sampled(n) if n % 2 else replace(sampled(n), model="rare"), Position(100 * n, n + 1))
+    shown = [sample.event.model for sample in state.tail]
+    assert shown.count("m") == pytest.approx(shown.count("rare"), abs=1)
+    assert len(shown) <= 15
 
 
 def test_a_label_finds_its_prediction_in_the_tail() -> None:

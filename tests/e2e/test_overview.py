@@ -1,0 +1,267 @@
+"""The overview in a real browser: numbers move, silence shows, a restart heals, nothing comes from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+
+from headrace.events import AlertView
+from headrace.settings import Settings
+from headrace.testing import wait_until
+from tests.e2e.conftest import Opens
+from tests.unit.frames import Story, StoryBus, StoryPage
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+
+ROWS = {"predictions": 10, "workers": 5, "models": 3}
+TALL = 2600
+"""A window in which the whole page is in view: what is not is not drawn."""
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def served() -> AsyncIterator[StoryPage]:
+    """A dashboard with ninety seconds of a story behind it."""
+    async with StoryPage(StoryBus(Settings(), Story(), past_s=90)) as page:
+        yield page
+
+
+async def live(page: Page) -> None:
+    await expect(page.locator("#pill")).to_have_attribute("data-state", "live", timeout=20_000)
+
+
+async def script(page: Page, text: str) -> Any:
+    return await page.evaluate(text)
+
+
+async def until(page: Page, text: str) -> None:
+    """Wait for an expression to be true. Not by the page itself, whose policy forbids eval."""
+
+    async def holds() -> bool:
+        return bool(await script(page, text))
+
+    await wait_until(holds, 30, text)
+
+
+async def range_of(page: Page, chart: str) -> list[Any]:
+    found: list[Any] = await script(
+        page, f"[...document.querySelector('#chart-{chart} .js-plotly-plot').layout.xaxis.range]"
+    )
+    return found
+
+
+async def place(page: Page) -> tuple[int, float]:
+    """Number and time of the newest frame that the page has."""
+    number, time = await script(page, "[headrace.store.number, headrace.store.time]")
+    return number, time
+
+
+async def missing(page: Page, since: tuple[int, float]) -> int:
+    """Frames after `since` that the page does not have."""
+    number, have = await script(
+        page, f"[headrace.store.number, headrace.store.tiers[0].times.filter((t) => t > {since[1]}).length]"
+    )
+    return int(number - since[0] - have)
+
+
+async def test_numbers_move_and_are_those_of_the_frame(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url)
+    await live(page)
+    tile = page.locator("#tile-in .value b")
+    await expect(tile).to_have_text(re.compile(r"\d"))
+    seen = set()
+
+    async def moved() -> bool:
+        seen.add(await tile.text_content())
+        return len(seen) >= 3
+
+    await wait_until(moved, timeout_s=15)
+    shown, meant = await script(
+        page, "[document.querySelector('#tile-depth .value b').textContent, headrace.store.values.depth]"
+    )
+    assert int(shown.replace(",", "")) == meant
+    await expect(page.locator("#tile-accuracy .note")).to_have_text(re.compile(r"\d+\.\d–\d+\.\d % · n \d"))
+
+
+async def test_every_part_of_the_page_is_filled(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url, height=TALL)
+    await live(page)
+    for table, count in ROWS.items():
+        await expect(page.locator(f"#rows-{table} tr")).to_have_count(count, timeout=25_000)
+    await expect(page.locator("#rows-runs tr").first).to_contain_text("digits sgd")
+    await expect(page.locator("#matrix td.right.full")).to_have_count(10)
+    await expect(page.locator("#confidence .bar")).to_have_count(20)
+    for chart in ("throughput", "depth", "latency", "training"):
+        await expect(page.locator(f"#chart-{chart} .scatterlayer path.js-line").first).to_be_attached()
+        await expect(page.locator(f"#legend-{chart} .entry").first).to_be_visible()
+    await expect(page.locator("#server-product")).to_have_text("Valkey 9.1.2")
+    await expect(page.locator('.card[data-empty="yes"]')).to_have_count(0)
+    shades = await script(
+        page,
+        """(() => { const canvas = document.querySelector("#rows-predictions canvas");
+        return [...new Set(canvas.getContext("2d").getImageData(0, 0, 8, 8).data)].length; })()""",
+    )
+    assert shades > 5
+    await expect(page.locator('#rows-predictions .truth:not([data-right=""])').first).to_be_attached(timeout=20_000)
+
+
+async def test_pause_holds_the_page_and_resume_misses_nothing(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url)
+    await live(page)
+    begin = await place(page)
+    await page.click("#pause")
+    await expect(page.locator("#pill")).to_have_attribute("data-state", "paused")
+    held = await page.locator("#tile-in .value").text_content(), await script(page, "headrace.store.number")
+    number = served.bus.number
+
+    async def went_on() -> bool:
+        return served.bus.number >= number + 8
+
+    await wait_until(went_on, timeout_s=20)
+    assert (await page.locator("#tile-in .value").text_content(), await script(page, "headrace.store.number")) == held
+    await page.click("#pause")
+    await until(page, f"headrace.store.number > {number}")
+    assert await missing(page, begin) == 0
+    assert await script(page, "headrace.store.skipped") == 0
+
+
+async def test_silence_shows_and_ends(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url)
+    await live(page)
+    served.bus.silent = True
+    await expect(page.locator("#pill")).to_have_attribute("data-state", "stale", timeout=15_000)
+    await expect(page).to_have_title(re.compile("stale"))
+    await expect(page.locator("#said")).to_contain_text("aggregator")
+    served.bus.silent = False
+    await live(page)
+
+
+async def test_an_open_page_survives_a_restart_of_the_dashboard(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url, outage=True)
+    await live(page)
+    await script(page, "window.sameDocument = true")
+    port = int(served.url.rstrip("/").rpartition(":")[2])
+    await served.stop()
+    await expect(page.locator("#pill")).to_have_attribute("data-state", "gone")
+    await served.start(port)
+    await live(page)
+    assert await script(page, "window.sameDocument") is True
+    number = await script(page, "headrace.store.number")
+    await until(page, f"headrace.store.number > {number}")
+
+
+async def test_the_theme_follows_the_system_until_one_is_chosen(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url, theme="light")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = await script(page, ground)
+    await page.emulate_media(color_scheme="dark")
+    dark = await script(page, ground)
+    assert light != dark
+    await page.click("#theme")
+    assert await script(page, ground) == light
+    await page.reload()
+    assert await script(page, ground) == light
+
+
+async def test_a_narrow_window_has_no_horizontal_scroll(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url, width=390, height=3 * TALL)
+    await live(page)
+    await expect(page.locator("#rows-workers tr").first).to_be_attached()
+    for width in (320, 390, 768, 1024):
+        await page.set_viewport_size({"width": width, "height": 1000})
+        await until(page, f"innerWidth === {width} && document.documentElement.scrollWidth <= {width}")
+
+
+async def test_zoom_stays_while_frames_come_and_a_double_click_ends_it(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url)
+    await live(page)
+    await expect(page.locator("#chart-throughput .scatterlayer path.js-line").first).to_be_attached()
+    box = await page.locator("#chart-throughput").bounding_box()
+    assert box is not None
+    x, y = box["x"] + 250, box["y"] + 90
+    await page.mouse.move(x, y)
+    await page.mouse.down()
+    await page.mouse.move(x + 150, y + 4, steps=6)
+    await page.mouse.up()
+    await page.mouse.move(5, 5)
+    await expect(page.locator("#traffic")).to_have_attribute("data-held", "zoomed")
+    zoomed = await range_of(page, "throughput")
+    moving = await range_of(page, "latency")
+    await page.wait_for_function(
+        "was => document.querySelector('#chart-latency .js-plotly-plot').layout.xaxis.range[0] !== was", arg=moving[0]
+    )
+    assert await range_of(page, "throughput") == zoomed
+    await page.mouse.dblclick(x, y)
+    await page.mouse.move(5, 5)
+    await expect(page.locator("#traffic")).to_have_attribute("data-held", "")
+    await page.wait_for_function(
+        "was => document.querySelector('#chart-throughput .js-plotly-plot').layout.xaxis.range[0] !== was",
+        arg=zoomed[0],
+    )
+
+
+async def test_a_chart_is_held_while_a_reader_points_at_it(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url)
+    await live(page)
+    await expect(page.locator("#chart-throughput .scatterlayer path.js-line").first).to_be_attached()
+    await page.hover("#chart-throughput")
+    held = await range_of(page, "throughput")
+    moving = await range_of(page, "latency")
+    await page.wait_for_function(
+        "was => document.querySelector('#chart-latency .js-plotly-plot').layout.xaxis.range[0] !== was", arg=moving[0]
+    )
+    assert await range_of(page, "throughput") == held
+
+
+async def test_the_window_is_in_the_address(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url)
+    await live(page)
+    await page.click("text=5 m")
+    await expect(page).to_have_url(re.compile("window=300"))
+    await page.reload()
+    await live(page)
+    await expect(page.locator("[data-do=window][aria-pressed=true]")).to_have_text("5 m")
+
+
+async def test_an_alert_is_seen_and_heard(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url)
+    await live(page)
+    await expect(page.locator("#alerts")).to_have_text("No alerts")
+    served.bus.story.alerts = [AlertView(name="lost", severity="critical", text="3 events are lost")]
+    await expect(page.locator("#alerts")).to_have_text("3 events are lost")
+    await expect(page.locator("#alerts")).to_have_attribute("data-kind", "critical")
+
+
+async def test_a_page_without_data_says_what_to_run(opened: Opens) -> None:
+    bus = StoryBus(Settings(), Story(), past_s=0)
+    bus.silent = True
+    async with StoryPage(bus) as empty:
+        page = await opened(empty.url, height=TALL)
+        await expect(page.locator("#pill")).to_contain_text("no data")
+        for card, command in (
+            ("traffic", "headrace demo"),
+            ("serving", "headrace models train digits"),
+            ("workers", "headrace aggregator"),
+        ):
+            await expect(page.locator(f"#{card} code", has_text=command)).to_be_visible()
+        bus.silent = False
+        await live(page)
+        await expect(page.locator("#traffic code").first).to_be_hidden()
+
+
+async def test_a_slow_browser_stays_live_without_gaps(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url)
+    await live(page)
+    tools = await page.context.new_cdp_session(page)
+    await tools.send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    begin = await place(page)
+    await until(page, f"headrace.store.number > {begin[0] + 20}")
+    age = await script(page, "headrace.connection.now() - headrace.store.time")
+    await tools.send("Emulation.setCPUThrottlingRate", {"rate": 1})
+    assert age < 2
+    assert await missing(page, begin) == 0
+    await live(page)
