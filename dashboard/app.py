@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 
 import msgspec
 from fastapi import FastAPI, Response
@@ -38,12 +38,10 @@ def create_app(
     bus: Bus,
     *,
     hosts: Iterable[str] = (),
-    metrics: Callable[[], str] | None = None,
 ) -> FastAPI:
     """The dashboard as an ASGI application; its lifespan follows the bus. The caller closes the bus.
 
-    `hosts` are names under which it is reached, besides addresses and localhost. `metrics` gives the text of
-    /metrics, else it is made from the newest frame.
+    `hosts` are names under which it is reached, besides addresses and localhost.
     """
     feed = Feed(bus)
 
@@ -86,10 +84,9 @@ def create_app(
     @app.get("/metrics")
     async def exposition() -> PlainTextResponse:
         newest = feed.state.frame
-        if metrics is None and newest is None:
+        if newest is None:
             return PlainTextResponse("no frame yet\n", 503)
-        text = metrics() if metrics else frame_metrics(newest) if newest else ""
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+        return PlainTextResponse(frame_metrics(newest), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     add_pages(app, settings)
     app.add_middleware(Compression)

@@ -39,10 +39,11 @@ def command(
     async def body(process: Process) -> None:
         async with AsyncExitStack() as stack:
             if metrics_port is not None:
-                from headrace.cli.scrape import Newest, scraped
+                with extra("the aggregator", "subscriber"):
+                    from headrace.cli.scrape import scraped
 
-                newest = await stack.enter_async_context(Newest(process.bus))
-                process.say(f"metrics: {await stack.enter_async_context(scraped(newest, metrics_host, metrics_port))}")
+                    serving = scraped(process.bus, metrics_host, metrics_port)
+                    process.say(f"metrics: {await stack.enter_async_context(serving)}")
             await _aggregate(process, burst)
 
     run("aggregator", settings, body, wait=wait, name=name)

@@ -36,10 +36,7 @@ def command(settings: Settings, host: str, port: int, hosts: tuple[str, ...], wa
             from headrace.dashboard import serve
 
         from headrace.cli.process import serving
-        from headrace.cli.scrape import Newest
 
-        async with Newest(process.bus) as newest:
-            page = serve(settings, process.bus, host, port, process.ready, hosts=hosts, metrics=newest.text)
-            await serving(process, page)
+        await serving(process, serve(settings, process.bus, host, port, process.ready, hosts=hosts))
 
     run("dashboard", settings, body, wait=wait)

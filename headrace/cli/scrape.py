@@ -1,4 +1,4 @@
-"""The newest frame for whoever scrapes it: Prometheus text over the smallest HTTP there is."""
+"""The newest frame for whoever scrapes it, from a process that serves nothing else."""
 
 from __future__ import annotations
 
@@ -9,83 +9,51 @@ from typing import TYPE_CHECKING
 
 from headrace.channels import FRAMES
 from headrace.codec import decode
+from headrace.ending import end
 from headrace.errors import CodecError, SettingsError
 from headrace.events import Frame
 
 if TYPE_CHECKING:
     from headrace.bus import Bus
 
-REQUEST_S = 5.0
-HEADER_LINES = 100
-TEXT = "text/plain; version=0.0.4; charset=utf-8"
-
 
 class Newest:
-    """Follows the frames of a bus between enter and exit, and tells the newest as Prometheus text."""
+    """The newest frame of a bus."""
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self._frame: Frame | None = None
-        self._following: asyncio.Task[None] | None = None
+    frame: Frame | None = None
 
-    async def __aenter__(self) -> Newest:
-        self._following = asyncio.create_task(self._follow(), name="follow frames")
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        if self._following:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
-
-    def text(self) -> str:
-        """The newest frame in the text format; a comment before the first one."""
-        from headrace.metrics import frame_metrics
-
-        return frame_metrics(self._frame) if self._frame else "# no frame yet\n"
-
-    async def _follow(self) -> None:
-        async with self._bus.subscribe(FRAMES) as subscription:
+    async def follow(self, bus: Bus) -> None:
+        """Keep `frame` the newest, for ever."""
+        async with bus.subscribe(FRAMES) as subscription:
             async for delivery in subscription:
                 for entry in delivery.entries[-1:]:
                     with suppress(CodecError):
                         event = decode(entry.payload)
                         if isinstance(event, Frame):
-                            self._frame = event
+                            self.frame = event
 
 
 @asynccontextmanager
-async def scraped(newest: Newest, host: str, port: int) -> AsyncIterator[str]:
+async def scraped(bus: Bus, host: str, port: int) -> AsyncIterator[str]:
     """Serve /metrics on an address while entered; gives the URL. Raises SettingsError if the address cannot be had."""
+    from prometheus_client import CollectorRegistry, start_http_server
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, TimeoutError, ValueError):
-            async with asyncio.timeout(REQUEST_S):
-                path = await _path(reader)
-                found = path in ("/metrics", "/healthz")
-                body = newest.text() if path == "/metrics" else "up\n" if found else "see /metrics\n"
-                writer.write(_response("200 OK" if found else "404 Not Found", body.encode()))
-                await writer.drain()
-        writer.close()
+    from headrace.metrics import FrameCollector
 
+    newest = Newest()
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(FrameCollector(lambda: newest.frame))
     try:
-        server = await asyncio.start_server(answer, host, port)
+        server, thread = start_http_server(port, host, registry)
     except (OSError, OverflowError) as error:
         raise SettingsError(
             f"cannot serve metrics on {host}:{port}: {error}; choose another with --metrics-port"
         ) from None
-    async with server:
-        yield f"http://{host}:{server.sockets[0].getsockname()[1]}/metrics"
-
-
-async def _path(reader: asyncio.StreamReader) -> str:
-    """The path of a GET request, empty for any other; the headers are read and left."""
-    words = (await reader.readline()).split()
-    for _ in range(HEADER_LINES):
-        if not (await reader.readline()).strip():
-            break
-    return words[1].decode("ascii", "replace") if len(words) == 3 and words[0] == b"GET" else ""
-
-
-def _response(status: str, body: bytes) -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {TEXT}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    return head.encode() + body
+    following = asyncio.create_task(newest.follow(bus), name="follow frames")
+    try:
+        yield f"http://{host}:{server.server_port}/metrics"
+    finally:
+        await end(following)
+        await asyncio.to_thread(server.shutdown)
+        server.server_close()
+        thread.join()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import Callable
 
 import uvicorn
-from fastapi import FastAPI
 
+from headrace import serving
 from headrace.bus import Bus
-from headrace.errors import SettingsError
 from headrace.publisher.gateway.app import create_gateway
+from headrace.publisher.gateway.desk import Desk
 from headrace.settings import Settings
 
 GRACE_S = 2.0
@@ -24,56 +23,25 @@ async def serve(
     bus: Bus,
     host: str = "127.0.0.1",
     port: int = 8080,
-    on_ready: Callable[[str], None] | None = None,
+    on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve until SIGINT, SIGTERM or cancellation; port 0 takes a free one. `on_ready` is told the URL.
 
     Raises SettingsError if the port cannot be had.
     """
-    listener = bound(host, port)
-    server = _Server(create_gateway(settings, bus), listener, on_ready)
-    running = asyncio.create_task(server.serve(sockets=[listener]), name="gateway")
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        server.should_exit = True
-        await running
-        raise
+    listener = serving.listen(host, port)
+    app = create_gateway(settings, bus)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=int(GRACE_S) + 5
+    )
+    server = _Server(config, lambda: on_ready(serving.url_of(host, listener)), app.state.gateway.desk)
+    await serving.serve(server, listener)
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises SettingsError that names the port and what to do."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        where = f"{host}:{port}"
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            raise SettingsError(
-                f"port {where} is in use; stop what uses it, or choose another port (0 takes a free one)"
-            ) from None
-        raise SettingsError(f"cannot listen on {where}: {error}; choose another host or port") from None
-    # asyncio does it for connections of sockets that name their protocol only, which this one does not; without it an
-    # answer waits up to 40 ms for the caller's delayed acknowledgement.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, app: FastAPI, listener: socket.socket, on_ready: Callable[[str], None] | None) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=int(GRACE_S) + 5
-            )
-        )
-        host, port = listener.getsockname()[:2]
-        self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        self._desk, self._on_ready = app.state.gateway.desk, on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and self._on_ready:
-            self._on_ready(self._url)
+class _Server(serving.Server):
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], desk: Desk) -> None:
+        super().__init__(config, started)
+        self._desk = desk
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         async with asyncio.TaskGroup() as ending:

@@ -130,7 +130,7 @@ async def test_a_port_in_use_is_named_with_what_to_do(server_settings: Settings)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         async with Bus(server_settings) as bus:
-            with pytest.raises(SettingsError, match=f"port 127.0.0.1:{port} is in use.*0 takes a free one"):
+            with pytest.raises(SettingsError, match=f"port {port} on 127.0.0.1 is in use.*0 for a free one"):
                 await serve(server_settings, bus, port=port)
 
 
