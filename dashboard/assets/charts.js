@@ -108,7 +108,7 @@
         line(`${channel} in`, x, tier.values[key], colour, {
           key,
           line: { width: 1.25 },
-          trace: { fill: "tozeroy", fillcolor: headrace.theme.faded(colour, 0.2) },
+          trace: { fill: "tozeroy", fillcolor: headrace.theme.faded(colour, 0.1) },
         }),
       );
       for (const name of Object.keys(tier.values).filter((one) => one.startsWith(`out:${channel}/`)).sort()) {
@@ -135,7 +135,7 @@
       found.traces.push(
         line(shown, x, tier.values[name], colour, {
           key: name,
-          trace: i === 0 ? { fill: "tozeroy", fillcolor: headrace.theme.faded(colour, 0.16) } : {},
+          trace: i === 0 ? { fill: "tozeroy", fillcolor: headrace.theme.faded(colour, 0.1) } : {},
         }),
       );
     });
