@@ -90,7 +90,6 @@ class Waiting:
 
     def __init__(self) -> None:
         self._wanted: dict[str, _Wanted] = {}
-        self._names: dict[tuple[str, int], list[str]] = {}
 
     def __len__(self) -> int:
         return len(self._wanted)
@@ -163,11 +162,8 @@ class Waiting:
     def _scored(self, event: PredictionScored) -> None:
         if self._wanted.keys().isdisjoint(event.ids):
             return
-        key = event.model, event.version
-        if event.names:
-            self._names[key] = event.names
         try:
-            for request, result in unpacked(event, event.names or self._names.get(key, [])):
+            for request, result in unpacked(event):
                 self._tell(request, result)
         except EventError:
             return
@@ -179,9 +175,9 @@ class Waiting:
             asker.told(outcome)
 
 
-def unpacked(event: PredictionScored, names: list[str] | None = None) -> Iterator[tuple[str, Result]]:
+def unpacked(event: PredictionScored) -> Iterator[tuple[str, Result]]:
     """The results in a packed event, by the event id of their requests. None if it contradicts itself."""
-    named = event.names if names is None else names
+    named = event.names
     labels, values = _plain(event.labels), _plain(event.values)
     probabilities = _plain(event.probabilities)
     if labels is not None and named and all(0 <= label < len(named) for label in labels):

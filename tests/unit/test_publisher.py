@@ -320,13 +320,13 @@ class Scorer:
                 rows=[len(_rows(event)) for _, event in waiting],
                 labels=Matrix("<i2", (len(rows),), struct.pack(f"<{len(rows)}h", *classes)),
                 probabilities=spread,
+                names=["zero", "one", "two"],
             )
             self._append(RESULTS, result)
             self.done |= set(result.ids)
             if push:
                 for live in {event.reply_to for _, event in waiting}:
-                    named = PredictionScored(**{**_fields(result), "names": ["zero", "one", "two"]})
-                    self.link._client.publish(live, encode(named))
+                    self.link._client.publish(live, encode(result))
         return len(waiting)
 
     def reject(self, *, push: bool = True) -> int:
@@ -358,10 +358,6 @@ def _rows(event: PredictionRequested) -> list[list[float]]:
     count, width = event.inputs.shape
     flat = struct.unpack(f"<{count * width}{'f' if event.inputs.dtype == '<f4' else 'd'}", event.inputs.data)
     return [list(flat[at : at + width]) for at in range(0, len(flat), width)]
-
-
-def _fields(event: PredictionScored) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in event.__struct_fields__}
 
 
 @pytest.fixture
@@ -431,7 +427,7 @@ def test_a_result_whose_push_was_missed_is_found_in_the_log(publisher: Publisher
     prediction = publisher.submit("digits", [1, 0])
     listened(publisher, scorer)
     wait_until_sync(lambda: scorer.score(push=False))
-    assert prediction.result(0.05).labels == [1]
+    assert prediction.result(0.05).labels == ["one"]
 
 
 def test_results_are_looked_up_whenever_the_subscription_stands_again(
@@ -448,7 +444,7 @@ def test_results_are_looked_up_whenever_the_subscription_stands_again(
     prediction = publisher.submit("digits", [1, 0])
     wait_until_sync(scorer.score)
     may_listen.set()
-    assert prediction.result(10).labels == [1]
+    assert prediction.result(10).labels == ["one"]
 
 
 def test_no_result_in_time_is_a_deadline_and_it_may_still_come(publisher: Publisher, scorer: Scorer) -> None:
@@ -600,7 +596,7 @@ async def test_the_twin_finds_missed_results_and_misses_deadlines(settings: Sett
             await prediction.result(0.01)
         await asyncio.to_thread(listened, publisher, scorer)
         await asyncio.to_thread(scorer.score, push=False)
-        assert (await prediction.result(0.05)).labels == [1]
+        assert (await prediction.result(0.05)).labels == ["one"]
         rejected = await publisher.submit("digits", [1, 0])
         await publisher.flush()
         await asyncio.to_thread(scorer.reject, push=False)
