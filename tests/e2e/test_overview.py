@@ -80,10 +80,15 @@ async def test_numbers_move_and_are_those_of_the_frame(served: StoryPage, opened
         return len(seen) >= 3
 
     await wait_until(moved, timeout_s=15)
-    shown, meant = await script(
-        page, "[document.querySelector('#tile-depth .value b').textContent, headrace.store.values.depth]"
-    )
-    assert int(shown.replace(",", "")) == meant
+
+    async def drawn() -> bool:
+        """A frame is drawn a moment after it has come, so the two may differ for that moment."""
+        shown, meant = await script(
+            page, "[document.querySelector('#tile-depth .value b').textContent, headrace.store.values.depth]"
+        )
+        return int(shown.replace(",", "")) == int(meant)
+
+    await wait_until(drawn, description="the depth shown to be the depth of the frame")
     await expect(page.locator("#tile-accuracy .note")).to_have_text(re.compile(r"\d+\.\d–\d+\.\d % · n \d"))
 
 
