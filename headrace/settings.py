@@ -20,6 +20,7 @@ Codec = Literal["msgpack", "json"]
 Overflow = Literal["block", "raise", "drop"]
 Driver = Literal["redis", "asyncio-redis"]
 
+EVENT_LIMIT_BYTES = 4 * 1024 * 1024
 _ACCEPTED: dict[str, tuple[str, ...]] = {
     "codec": ("msgpack", "json"),
     "overflow": ("block", "raise", "drop"),
@@ -53,7 +54,7 @@ class Settings:
     """Redis Cluster: listeners may sit on another node, so a push that nobody here hears is still sent."""
     live_driver: Driver = "redis"
 
-    event_limit_bytes: int = 4 * 1024 * 1024
+    event_limit_bytes: int = EVENT_LIMIT_BYTES
     """Largest accepted event; a larger one is refused by the publisher and becomes a dead letter at the consumer."""
     depth_limit: int = 1_000_000
     """Entries a partition may hold that some group still needs; publishers beyond it are told that it is full."""

@@ -31,6 +31,7 @@ from headrace.errors import BusError, FullError, GroupLostError, UnavailableErro
 from headrace.events import EntryDead
 from headrace.positions import START, Entry, Position
 from headrace.retry import Backoff, Schedule
+from headrace.settings import EVENT_LIMIT_BYTES
 
 BLOCK_MS = 500
 """Longest wait of one read, hence for a consumer to notice that it shall stop."""
@@ -65,6 +66,7 @@ class Decision(Commit):
     batch: Batch = field(default_factory=lambda: Batch("", [], []))
     worker: str = ""
     max_attempts: int = 1
+    limit_bytes: int = EVENT_LIMIT_BYTES
     retries: list[bytes] = field(default_factory=list)
 
     def retry(self, position: Position | bytes, reason: str) -> bool:
@@ -80,7 +82,10 @@ class Decision(Commit):
         return True
 
     def dead(self, position: Position | bytes, reason: str) -> None:
-        """Give an entry up: it becomes a dead letter with its reason, its bytes and its attempts."""
+        """Give an entry up: it becomes a dead letter with its reason, its bytes and its attempts.
+
+        Of an entry that is larger than an event may be, only so much is kept.
+        """
         spelled = _spelled(position)
         letter = EntryDead(
             id=f"{self.group}.{self.channel}.{self.partition}-{spelled.decode()}",
@@ -91,7 +96,7 @@ class Decision(Commit):
             group=self.group,
             reason=reason,
             attempts=self.batch.attempts.get(spelled, 1),
-            payload=self.batch.payloads[self.batch.ids.index(spelled)],
+            payload=self.batch.payloads[self.batch.ids.index(spelled)][: self.limit_bytes],
             worker=self.worker,
         )
         self.append(DEAD, [letter])
@@ -193,6 +198,7 @@ class Consumer:
             batch=batch,
             worker=self.worker,
             max_attempts=self._settings.max_attempts,
+            limit_bytes=self._settings.event_limit_bytes,
         )
 
     async def finish(self, work: Decision, rebuild: Callable[[Batch], Decision] | None = None) -> list[Position] | Left:

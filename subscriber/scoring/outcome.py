@@ -18,6 +18,7 @@ from headrace.codec import decode
 from headrace.errors import CodecError, EventError, InputError, ModelError
 from headrace.events import Matrix, PredictionRequested
 from headrace.models.model import Array, Model, Scores
+from headrace.settings import EVENT_LIMIT_BYTES
 
 SLICE_ROWS = 4096
 """Rows of one call of the model: more gain nothing and cost memory."""
@@ -52,12 +53,20 @@ class Outcome:
     """The rejected and failed ones that could be read at all."""
 
 
-def score(payloads: Sequence[bytes], models: Callable[[str, int], Model], now: float) -> Outcome:
+def score(
+    payloads: Sequence[bytes],
+    models: Callable[[str, int], Model],
+    now: float,
+    limit_bytes: int = EVENT_LIMIT_BYTES,
+) -> Outcome:
     """Score a batch. `models` finds a model by name and version (0 = in service) or raises ModelError; `now` is in Unix
-    seconds."""
+    seconds. No request, and no result of those scored together, is larger than `limit_bytes`."""
     outcome = Outcome()
     wanted: dict[tuple[str, int], list[tuple[int, PredictionRequested]]] = {}
     for place, payload in enumerate(payloads):
+        if len(payload) > limit_bytes:
+            outcome.rejected[place] = f"a request of {len(payload):,} bytes is over the limit of {limit_bytes:,}"
+            continue
         try:
             event = decode(payload)
         except CodecError as error:
@@ -78,22 +87,35 @@ def score(payloads: Sequence[bytes], models: Callable[[str, int], Model], now: f
                 outcome.rejected[place] = str(error)
                 outcome.requests[place] = event
             continue
-        _score_group(model, group, outcome)
+        _score_group(model, group, outcome, limit_bytes // _result_bytes(model))
     return outcome
 
 
-def _score_group(model: Model, group: list[tuple[int, PredictionRequested]], outcome: Outcome) -> None:
+def _result_bytes(model: Model) -> int:
+    """What one row of a result takes: an index and k probabilities, or a value."""
+    return 2 + 4 * len(model.labels) if model.kind == "classification" else 8
+
+
+def _score_group(model: Model, group: list[tuple[int, PredictionRequested]], outcome: Outcome, most_rows: int) -> None:
     places = [place for place, _ in group]
     requests = [event for _, event in group]
     matrix = _single_rows(model, requests)
     if matrix is not None:
         rows = [1] * len(requests)
     else:
-        places, requests, rows, matrix = _checked_rows(model, group, outcome)
+        places, requests, rows, matrix = _checked_rows(model, group, outcome, most_rows)
         if matrix is None:
             return
-    started = time.perf_counter()
-    _score_part(model, places, requests, rows, matrix, outcome, started)
+    begin = first = 0
+    while begin < len(rows):
+        end, last = begin, first
+        while end < len(rows) and last + rows[end] - first <= most_rows:
+            last += rows[end]
+            end += 1
+        part = slice(begin, end)
+        started = time.perf_counter()
+        _score_part(model, places[part], requests[part], rows[part], matrix[first:last], outcome, started)
+        begin, first = end, last
 
 
 def _single_rows(model: Model, requests: list[PredictionRequested]) -> Array | None:
@@ -114,7 +136,7 @@ def _single_rows(model: Model, requests: list[PredictionRequested]) -> Array | N
 
 
 def _checked_rows(
-    model: Model, group: list[tuple[int, PredictionRequested]], outcome: Outcome
+    model: Model, group: list[tuple[int, PredictionRequested]], outcome: Outcome, most_rows: int
 ) -> tuple[list[int], list[PredictionRequested], list[int], Array | None]:
     """The same for inputs of any form: each is checked alone, and the wrong ones are rejected."""
     places: list[int] = []
@@ -124,6 +146,8 @@ def _checked_rows(
         try:
             matrix = unpack_rows(event.inputs)
             model.check(matrix)
+            if len(matrix) > most_rows:
+                raise EventError(f"{len(matrix):,} rows are over the limit of {most_rows:,}: their result is too large")
         except (EventError, InputError) as error:
             outcome.rejected[place] = str(error)
             outcome.requests[place] = event

@@ -142,7 +142,7 @@ class Scorer:
     ) -> tuple[Outcome, Decision]:
         """Everything between read and commit; pure work."""
         received = batch.read_at
-        outcome = score(batch.payloads, models or self.shelf.get, received)
+        outcome = score(batch.payloads, models or self.shelf.get, received, self.bus.settings.event_limit_bytes)
         work = consumer.commit(batch)
         now = time.time()
         partition, ids, payloads = consumer.partition, batch.ids, batch.payloads

@@ -107,6 +107,19 @@ async def test_a_dead_letter_tells_why_and_holds_the_request(any_bus: Bus, regis
     assert decode(letter.payload) == request
 
 
+async def test_an_entry_larger_than_an_event_may_be_ends_as_a_dead_letter(any_bus: Bus, registry: Registry) -> None:
+    async with Bus(any_bus.settings.with_(event_limit_bytes=2000)) as small:
+        await any_bus.publish(REQUESTS, [b"\x81" + b"x" * 5000, *requests(2)])
+        await burst(small, registry)
+        books = await audit(small)
+    assert (books.scored, books.dead, books.balanced) == (2, 1, True)
+    [entry] = await any_bus.read(DEAD)
+    letter = decode(entry.payload)
+    assert isinstance(letter, EntryDead)
+    assert letter.reason == "a request of 5,001 bytes is over the limit of 2,000"
+    assert len(letter.payload) == 2000
+
+
 async def test_requesters_are_answered_by_push(any_bus: Bus, registry: Registry) -> None:
     live = any_bus.names.reply("me")
     heard: list[Any] = []

@@ -130,6 +130,26 @@ def test_each_request_has_one_outcome_in_any_mixture(mixture: list[str | None]) 
     assert sorted(outcome.rejected) == [place for place, name in enumerate(mixture) if name]
 
 
+def test_what_is_too_large_is_rejected_alone(models: Any) -> None:
+    fine, large, wide = request(pack(digits(0, 1))), request(pack(digits(0, 40))), request(pack(digits(0, 9)))
+    limit = len(wide)
+    outcome = score([fine, large, wide, fine], models, NOW, limit)
+    assert f"{len(large):,} bytes is over the limit of {limit:,}" in outcome.rejected[1]
+    assert sorted(labels_of(outcome)) == [0, 2, 3]
+    small = score([request(digits(0, 2).astype("<f8").tolist())], models, NOW, 60)
+    assert "over the limit" in small.rejected[0]
+
+
+def test_results_too_large_for_one_event_come_in_several(models: Any) -> None:
+    rows = digits(0, 30)
+    payloads = [request(pack(rows[i : i + 3])) for i in range(0, 30, 3)]
+    outcome = score(payloads, models, NOW, 1000)
+    assert [scored.places for scored in outcome.scored] == [[0, 1, 2, 3, 4, 5, 6], [7, 8, 9]]
+    assert [sum(scored.rows) * 42 <= 1000 for scored in outcome.scored] == [True, True]
+    expected = models("digits", 0).estimator.predict(rows.astype("<f8")).tolist()
+    assert [label for place in range(10) for label in labels_of(outcome)[place]] == expected
+
+
 class Touchy:
     """A model that fails on rows that begin with 13, though its check lets them pass."""
 
