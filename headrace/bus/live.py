@@ -99,8 +99,7 @@ class RedisLive:
         missing = names
         heard = asked = time.monotonic()
         while True:
-            ready: list[Pushes] = []
-            pushed: list[tuple[str, bytes]] = []
+            pushed: Pushes = []
             with translated(self._settings):
                 got = await self._pubsub.get_message(timeout=TICK_S)
                 now = time.monotonic()
@@ -111,21 +110,14 @@ class RedisLive:
                 elif now - max(heard, asked) > PING_S:
                     asked = now
                     await self._pubsub.ping()
-                while got is not None:
-                    kind = got["type"]
-                    if kind in ("message", "pmessage"):
-                        pushed.append((_text(got["channel"]), got["data"]))
-                    elif kind in ("subscribe", "psubscribe"):
-                        missing -= 1
-                        if missing <= 0:  # redis-py subscribes again by itself after a reconnect: count from the start
-                            ready += [pushed, None]
-                            pushed = []
-                            missing = names
-                    if len(pushed) >= MOST:
-                        break
-                    got = await self._pubsub.get_message(timeout=0)
-            for each in (*ready, pushed):
-                yield each
+            kind = got["type"] if got is not None else ""
+            if kind in ("message", "pmessage"):  # one at a time: asking for more would keep this one waiting
+                pushed = [(_text(got["channel"]), got["data"])]
+            elif kind in ("subscribe", "psubscribe"):
+                missing -= 1
+                if missing <= 0:  # redis-py subscribes again by itself after a reconnect: count from the start
+                    pushed, missing = None, names
+            yield pushed
 
 
 async def idle(delay_s: float) -> AsyncIterator[Pushes]:

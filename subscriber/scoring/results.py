@@ -5,6 +5,7 @@ One packed event a model and commit; a reply is the same event cut down to the r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,13 +15,15 @@ from headrace.arrays import pack
 from headrace.bus import Decision
 from headrace.codec import codec_of, encode
 from headrace.events import PredictionRejected, PredictionRequested, PredictionSampled, PredictionScored, new_id
-from headrace.histogram import buckets
+from headrace.histogram import bucket, buckets
 from headrace.models.model import Array
 from headrace.positions import Handle, Position
 from headrace.subscriber.scoring.outcome import Outcome, Scored
 from headrace.waiting import Waiting
 
 CONFIDENCE_BINS = 20
+FEW = 16
+"""Up to so many items plain Python is quicker than numpy."""
 NAMED = 64
 """Results of models with more classes leave the names out: they would outweigh the results."""
 
@@ -94,7 +97,9 @@ def created(scored: Scored, ids: Sequence[bytes]) -> Array:
 
 def latencies(field: str, seconds: Any) -> dict[str, int]:
     """Counters of a latency histogram, for an array of seconds."""
-    return {f"lat:{field}:{index}": n for index, n in _tallied(buckets(np.asarray(seconds) * 1e6))}
+    few = len(seconds) <= FEW
+    indices = [bucket(float(s) * 1e6) for s in seconds] if few else buckets(np.asarray(seconds) * 1e6)
+    return {f"lat:{field}:{index}": n for index, n in _tallied(indices)}
 
 
 def wait_for_labels(work: Decision, scored: Scored, ids: Sequence[bytes]) -> None:
@@ -191,6 +196,8 @@ def _pack(
 
 
 def _tallied(indices: Any) -> list[tuple[int, int]]:
+    if len(indices) <= FEW:
+        return list(Counter(indices if isinstance(indices, list) else indices.tolist()).items())
     found, counts = np.unique(indices, return_counts=True)
     return list(zip(found.tolist(), counts.tolist(), strict=True))
 
