@@ -25,7 +25,7 @@ class Size:
 
 
 FULL = Size(2_000, 5)
-QUICK = Size(200, 3)
+QUICK = Size(200, 2)
 TINY = Size(20, 1)
 
 

@@ -31,7 +31,7 @@ class Size:
 
 
 FULL = Size(5_000, 7)
-QUICK = Size(400, 3)
+QUICK = Size(300, 2)
 TINY = Size(100, 1)
 
 

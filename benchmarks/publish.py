@@ -27,7 +27,7 @@ class Size:
 
 
 FULL = Size(200_000, 7)
-QUICK = Size(60_000, 3)
+QUICK = Size(40_000, 3)
 TINY = Size(1_000, 1)
 
 
