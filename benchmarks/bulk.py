@@ -13,7 +13,7 @@ AT_ONCE = 16
 """Entries that the bare loop reads at once: 4,096 rows, as many as the scorer gives the model in one call."""
 
 FULL = Size(4_000, 7, ROWS, AT_ONCE)
-QUICK = Size(600, 3, ROWS, AT_ONCE)
+QUICK = Size(600, 2, ROWS, AT_ONCE)
 TINY = Size(20, 1, ROWS, AT_ONCE)
 
 
