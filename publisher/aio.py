@@ -13,11 +13,11 @@ from typing import Any, Self
 from headrace.bus import Accepted, Bus
 from headrace.channels import LABELS, REQUESTS
 from headrace.ending import end
-from headrace.errors import BusError, DeadlineError, FullError, HeadraceError, PredictionError
+from headrace.errors import BusError, FullError, HeadraceError
 from headrace.events import Event, new_id
 from headrace.positions import Handle
 from headrace.publisher.buffer import Buffer, Sealed
-from headrace.publisher.predictions import Outcome, Result, Waiting, labelled, requested
+from headrace.publisher.predictions import Asked, Outcome, Result, Waiting, labelled, requested
 from headrace.retry import Backoff
 from headrace.settings import Settings
 
@@ -26,23 +26,13 @@ CHUNK = 256
 RELISTEN = Backoff(50, 2_000)
 
 
-class AsyncPrediction:
+class AsyncPrediction(Asked):
     """A request that was sent, and its result once there is one. Any task may wait for it, more than once."""
 
     def __init__(self, publisher: AsyncPublisher, request: str) -> None:
-        self.request = request
-        """Event id of the request."""
+        super().__init__(request)
         self._publisher = publisher
         self._done = asyncio.Event()
-        self._outcome: Outcome | None = None
-        self._handle = ""
-
-    @property
-    def handle(self) -> str:
-        """`PARTITION-MILLISECONDS-NUMBER`, once the request is in its log; empty before."""
-        if isinstance(self._outcome, Result):
-            return self._outcome.handle
-        return self._handle
 
     @property
     def done(self) -> bool:
@@ -56,11 +46,7 @@ class AsyncPrediction:
                 await self._done.wait()
         except TimeoutError:
             await self._publisher._look_up(self.request)
-        if self._outcome is None:
-            raise DeadlineError(self.handle or self.request, timeout_s)
-        if isinstance(self._outcome, PredictionError):
-            raise self._outcome
-        return self._outcome
+        return self._settled(timeout_s)
 
     def placed(self, handle: Handle) -> None:
         """The request is in the log: the publisher says where."""

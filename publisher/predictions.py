@@ -20,7 +20,7 @@ import msgspec
 from headrace.arrays import SIZES, pack_rows
 from headrace.channels import DEAD, REQUESTS, RESULTS
 from headrace.codec import decode
-from headrace.errors import CodecError, EventError, PredictionError, RejectedError
+from headrace.errors import CodecError, DeadlineError, EventError, PredictionError, RejectedError
 from headrace.events import (
     EntryDead,
     Matrix,
@@ -54,6 +54,31 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Outcome = Result | PredictionError
+
+
+class Asked:
+    """A request that was sent, as far as waiting for its outcome is no matter: its name, its place, its outcome."""
+
+    def __init__(self, request: str) -> None:
+        self.request = request
+        """Event id of the request."""
+        self._outcome: Outcome | None = None
+        self._handle = ""
+
+    @property
+    def handle(self) -> str:
+        """`PARTITION-MILLISECONDS-NUMBER`, once the request is in its log; empty before."""
+        if isinstance(self._outcome, Result):
+            return self._outcome.handle
+        return self._handle
+
+    def _settled(self, waited_s: float) -> Result:
+        """The result. Raises what became of the request instead, or DeadlineError while nothing has."""
+        if self._outcome is None:
+            raise DeadlineError(self.handle or self.request, waited_s)
+        if isinstance(self._outcome, PredictionError):
+            raise self._outcome
+        return self._outcome
 
 
 class Asker(Protocol):

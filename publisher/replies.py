@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 from headrace.channels import REQUESTS
-from headrace.errors import DeadlineError, HeadraceError, PredictionError
+from headrace.errors import HeadraceError
 from headrace.events import new_id
 from headrace.positions import Handle
-from headrace.publisher.predictions import Outcome, Result, Search, Waiting, requested
+from headrace.publisher.predictions import Asked, Outcome, Result, Search, Waiting, requested
 from headrace.publisher.sender import Sender
 from headrace.retry import Backoff
 
@@ -19,23 +19,13 @@ HEAR_S = 0.5
 """How long the reply thread waits before it looks whether it should end."""
 
 
-class Prediction:
+class Prediction(Asked):
     """A request that was sent, and its result once there is one. Any thread may wait for it, more than once."""
 
     def __init__(self, replies: Replies, request: str) -> None:
-        self.request = request
-        """Event id of the request."""
+        super().__init__(request)
         self._replies = replies
         self._done = threading.Event()
-        self._outcome: Outcome | None = None
-        self._handle = ""
-
-    @property
-    def handle(self) -> str:
-        """`PARTITION-MILLISECONDS-NUMBER`, once the request is in its log; empty before."""
-        if isinstance(self._outcome, Result):
-            return self._outcome.handle
-        return self._handle
 
     @property
     def done(self) -> bool:
@@ -46,11 +36,7 @@ class Prediction:
         """Wait for the result. Raises RejectedError with the reason, or DeadlineError: it may still come, ask again."""
         if not self._done.wait(timeout_s):
             self._replies.look_up(self.request)
-        if self._outcome is None:
-            raise DeadlineError(self.handle or self.request, timeout_s)
-        if isinstance(self._outcome, PredictionError):
-            raise self._outcome
-        return self._outcome
+        return self._settled(timeout_s)
 
     def placed(self, handle: Handle) -> None:
         """The request is in the log: the sender says where."""
