@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ class Worker:
             await bus.check()
             shelf = Shelf(Registry(Path(models)))
             shelf.load()
+            gc.collect()
+            gc.freeze()
             scorer = Scorer(bus, shelf, new_id())
             wall_s, cpu_s = time.perf_counter(), time.process_time()
             await scorer.run(asyncio.Event(), burst=True)
@@ -46,6 +49,8 @@ class Worker:
         self._bus = Bus(Settings(redis_url=url, prefix=prefix))
         shelf = Shelf(Registry(Path(models)))
         shelf.load()
+        gc.collect()
+        gc.freeze()
         self._serving = asyncio.create_task(Scorer(self._bus, shelf, new_id()).run(self._stop))
         return {}
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from headrace.errors import SettingsError
@@ -124,6 +125,7 @@ class Names:
         return f"{self.prefix}:reply:{client}"
 
 
+@lru_cache(maxsize=256)
 def checked(channel: str) -> str:
     """The channel's name if it can be one. Raises SettingsError."""
     if not channel or len(channel) > 100 or not all(c.isalnum() or c in "-_." for c in channel):

@@ -147,7 +147,7 @@ class DeadlineError(PredictionError):
 
     def __init__(self, prediction: str, waited_s: float) -> None:
         super().__init__(
-            f"no result for prediction {prediction} within {waited_s:g} s; it stays queued. Is a scorer running?"
+            f"no result for prediction {prediction} within {waited_s:.3g} s; it stays queued. Is a scorer running?"
         )
         self.prediction = prediction
         self.waited_s = waited_s

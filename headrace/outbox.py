@@ -245,11 +245,10 @@ class Outbox:
         if count <= 0:
             return []
         items = [self._numbered.popleft() for _ in range(count)]
-        positions = answer.positions
         placed = [
-            (item[3], positions[number])
+            (item[3], position)
             for number, item in enumerate(items, self._first)
-            if item[3] is not None and number in positions
+            if item[3] is not None and (position := answer.positions.get(number)) is not None
         ]
         size = sum(len(item[1]) for item in items) + count * OVERHEAD_BYTES
         self._first += count

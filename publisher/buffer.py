@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from headrace.channels import LABELS, WORKERS, Names, checked
 from headrace.codec import decode, encode
@@ -25,7 +27,7 @@ REPORT_S = 1.0
 """Shortest time between two reports of dropped events."""
 
 
-class Sealed(NamedTuple):
+class Sealed(msgspec.Struct, frozen=True, gc=False):
     """An event ready to be buffered."""
 
     channel: str
@@ -72,9 +74,8 @@ class Buffer:
 
     def offer(self, sealed: Sealed, now: float, *, droppable: bool = False, ticket: Ticket | None = None) -> bool:
         """Take an event, or answer False for want of room."""
-        channel, partition, payload, kind = sealed
-        outbox = self._outboxes.get((channel, partition)) or self._open(channel, partition)
-        return outbox.offer(payload, kind, now, droppable=droppable, ticket=ticket)
+        outbox = self._outboxes.get((sealed.channel, sealed.partition)) or self._open(sealed.channel, sealed.partition)
+        return outbox.offer(sealed.payload, sealed.kind, now, droppable=droppable, ticket=ticket)
 
     def drop(self, kind: str, count: int = 1) -> None:
         """Count events that were given up before they came here."""
@@ -116,6 +117,8 @@ class Buffer:
 
     def wake_at(self) -> float | None:
         """When `next_call` should be asked again; None: not before another offer or answer."""
+        if self._serving is not None:
+            return None
         times = [at for at in (outbox.wake_at() for outbox in self._turn) if at is not None]
         return min(times, default=None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterable
 from itertools import islice
@@ -84,7 +85,9 @@ class Publisher:
         self, model: str, rows: Any, *, timeout_s: float = 10.0, version: int = 0, label: bool = False
     ) -> Result:
         """Have rows scored and wait for the result, which is pushed. See `submit` and `Prediction.result`."""
-        return self.submit(model, rows, version=version, label=label).result(timeout_s)
+        until_s = time.monotonic() + timeout_s
+        prediction = self._replies.submit(model, rows, version=version, label=label, here=True)
+        return prediction.result(max(0.0, until_s - time.monotonic()))
 
     def submit(self, model: str, rows: Any, *, version: int = 0, label: bool = False) -> Prediction:
         """Send a request and return a handle to its result at once.

@@ -60,8 +60,11 @@ class Replies:
         self._thread: threading.Thread | None = None
         self.live = sender.buffer.names.reply(sender.buffer.producer)
 
-    def submit(self, model: str, rows: Any, *, version: int, label: bool) -> Prediction:
-        """Send a request; its result will be pushed here. Raises EventError for rows that cannot be sent."""
+    def submit(self, model: str, rows: Any, *, version: int, label: bool, here: bool = False) -> Prediction:
+        """Send a request; its result will be pushed here. Raises EventError for rows that cannot be sent.
+
+        `here`: the caller waits for the result next, so its own thread may send.
+        """
         now_s, buffer = time.time(), self._sender.buffer
         event = requested(
             model,
@@ -79,7 +82,7 @@ class Replies:
             self._waiting.expect(event.id, sealed.partition, now_s, prediction)
             self._start()
         try:
-            self._sender.publish([sealed], urgent=True, ticket=prediction)
+            self._sender.publish([sealed], urgent=True, here=here, ticket=prediction)
         except HeadraceError:
             with self._lock:
                 self._waiting.forget(event.id)

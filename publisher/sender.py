@@ -1,4 +1,4 @@
-"""The background thread of a publisher in plain code: it alone talks to the server, so nobody else ever waits for it.
+"""The background thread of a publisher in plain code: it talks to the server, so that nobody else waits for it.
 
     publish ──(lock)──> buffer ──┐
     Run.log ──> deque, no lock ──┴──> thread ──> link ──> server
@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from headrace.channels import RUNS
 from headrace.errors import BusError, FullError, HeadraceError
@@ -63,7 +63,10 @@ class Live(Protocol):
 
 
 class Sender:
-    """Buffers from any thread, sends from one. `publish` obeys the overflow policy; `record` never blocks or raises."""
+    """Buffers from any thread, sends from one, or from that of a caller who waits anyway.
+
+    `publish` obeys the overflow policy; `record` never blocks or raises.
+    """
 
     def __init__(self, settings: Settings, source: str = "", client: Any = None) -> None:
         self.settings = settings
@@ -80,6 +83,8 @@ class Sender:
         self.overrun = 0
         self.asleep = True
         """Whether the thread must be woken, or started, for new events to be seen."""
+        self._has_alarm = False
+        """Whether the thread sleeps until it has to ask if what was accepted is still there."""
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._waiters = 0
@@ -96,8 +101,14 @@ class Sender:
 
     # From any thread
 
-    def publish(self, sealed: Iterable[Sealed], *, urgent: bool = False, ticket: Ticket | None = None) -> None:
-        """Buffer events in order. With a full buffer, wait, raise FullError or drop, as `settings.overflow` says."""
+    def publish(
+        self, sealed: Iterable[Sealed], *, urgent: bool = False, here: bool = False, ticket: Ticket | None = None
+    ) -> None:
+        """Buffer events in order. With a full buffer, wait, raise FullError or drop, as `settings.overflow` says.
+
+        `urgent` ones do not linger. With `here` they go out in the caller's thread, which waits for the server's answer
+        then, unless the server is in trouble or another batch is under way: waking the thread costs more than sending.
+        """
         droppable = self.settings.overflow == "drop" and ticket is None
         with self._lock:
             self._check_open()
@@ -113,6 +124,14 @@ class Sender:
             self._news = True
             self._start()
             full = self.buffer.waiting >= self.settings.batch_events
+            smooth = self._warm and not self._spill_due and self.buffer.trouble is None
+            call = self.buffer.next_call(now) if here and smooth else None
+        if call is not None:
+            self._send(call)
+            with self._lock:
+                self._news = urgent = full = self.buffer.waiting > 0
+            if self._has_alarm and not urgent:
+                return
         if urgent or full or self.asleep:
             self.rouse()
 
@@ -327,20 +346,21 @@ class Sender:
                 if self._runs:
                     wake_at = self._alive_at if wake_at is None else min(wake_at, self._alive_at)
             if call is not None:
-                self._send(call)
+                if self._send(call) and self._spill_due:
+                    self._send_spilled()
                 continue
             left = None if wake_at is None else max(0.0, wake_at - now)
             if now - quiet_since < QUIET_S:
                 linger_s = self.settings.linger_ms / 1000
                 self._wake.wait(linger_s if left is None else min(left, linger_s))
             else:
-                self.asleep = True
+                self.asleep, self._has_alarm = True, left is not None
                 if not (self.logged or self._news):
                     self._wake.wait(left)
-                self.asleep = False
+                self.asleep = self._has_alarm = False
 
-    def _send(self, call: PublishCall) -> None:
-        placed: list[tuple[Any, Handle]] = []
+    def _send(self, call: PublishCall) -> bool:
+        """Send a batch and take in what came of it; False if the server did not answer. In any thread."""
         try:
             answer = self._publish(call)
         except Exception as caught:  # whatever it is, the events must stay and the thread must go on
@@ -350,19 +370,18 @@ class Sender:
                     logger.warning("events are buffered until a server takes them: %s", error)
                 self.buffer.failed(error, time.monotonic())
                 self._spill_due = True
-        else:
-            with self._lock:
-                now = time.monotonic()
-                placed = self.buffer.accepted(answer, now)
-                report = self.buffer.report(now)
-                if report is not None:
-                    self.buffer.offer(report, now, droppable=True)
-                if self._waiters:
-                    self._room.notify_all()
-            if self._spill_due:
-                self._send_spilled()
+            return False
+        with self._lock:
+            now = time.monotonic()
+            placed = self.buffer.accepted(answer, now)
+            report = self.buffer.report(now)
+            if report is not None:
+                self.buffer.offer(report, now, droppable=True)
+            if self._waiters:
+                self._room.notify_all()
         for ticket, handle in placed:
-            ticket.placed(handle)
+            cast("Placed", ticket).placed(handle)
+        return True
 
     def _publish(self, call: PublishCall) -> Accepted:
         if self._warm:

@@ -10,7 +10,7 @@ One operation a .lua file; scripts.py builds their arguments and reads their ans
 from headrace.bus.bus import Bus, GroupState, Receipt
 from headrace.bus.commit import Commit, Left
 from headrace.bus.consume import Batch, Consumer, Decision
-from headrace.bus.scripts import Accepted, PublishCall
+from headrace.bus.scripts import Accepted, Places, PublishCall
 from headrace.bus.subscribe import Counts, Delivery, Subscription
 from headrace.positions import Entry
 from headrace.recovery import Lost, Replaced, WentBack
@@ -28,6 +28,7 @@ __all__ = [
     "GroupState",
     "Left",
     "Lost",
+    "Places",
     "PublishCall",
     "Receipt",
     "Replaced",

@@ -70,11 +70,12 @@ local function append(log, head, live, candidate, verb, all, events, from, to)
   return id, ms, epoch, bytes
 end
 
--- Add to the counters of the second of ms.
+-- Add to the counters of the second of ms. The first of a second starts its time to live.
 local function tally(prefix, ms, ttl, pairs_)
   local key = prefix .. string.format('%d', math.floor(ms / 1000))
+  local new = false
   for i = 1, #pairs_, 2 do
-    redis.call('HINCRBY', key, pairs_[i], pairs_[i + 1])
+    new = redis.call('HINCRBY', key, pairs_[i], pairs_[i + 1]) == tonumber(pairs_[i + 1]) or new
   end
-  redis.call('EXPIRE', key, ttl)
+  if new then redis.call('EXPIRE', key, ttl) end
 end

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from headrace.bus.commit import Commit, Left, commit_reply
-from headrace.bus.connection import connect_async, translated
+from headrace.bus.connection import answered, connect_async
+from headrace.bus.lanes import Lanes
 from headrace.bus.scripts import (
     Accepted,
     PublishCall,
@@ -76,6 +77,7 @@ class Bus:
         self._client: Any = client if client is not None else connect_async(settings)
         for command in ("XREADGROUP", "XRANGE", "XREVRANGE"):
             self._client.set_response_callback(command, _as_sent)  # a third of the reading time goes into reshaping
+        self._lanes = Lanes(self._client)
 
     async def __aenter__(self) -> Bus:
         return self
@@ -85,11 +87,12 @@ class Bus:
 
     async def close(self) -> None:
         """Give back all connections."""
+        await self._lanes.close()
         await self._client.aclose()
 
     async def check(self) -> None:
         """Raises UnavailableError unless the server answers."""
-        with translated(self.settings):
+        async with answered(self.settings):
             await self._client.ping()
 
     async def call(self, request: Request, channel: str = "") -> Any:
@@ -97,11 +100,20 @@ class Bus:
         import redis.exceptions as redis_errors
 
         keys, args = request.keys, request.args
-        with translated(self.settings, channel):
+        async with answered(self.settings, channel):
             try:
-                return await self._client.execute_command("EVALSHA", request.script.sha, len(keys), *keys, *args)
+                return await self._lanes.command("EVALSHA", request.script.sha, len(keys), *keys, *args)
             except redis_errors.NoScriptError:
-                return await self._client.execute_command("EVAL", request.script.text, len(keys), *keys, *args)
+                return await self._lanes.command("EVAL", request.script.text, len(keys), *keys, *args)
+
+    async def read_group(self, log: str, group: str, consumer: str, count: int, block_ms: int | None) -> Any:
+        """XREADGROUP of new entries, as (id, fields) pairs; None if there are none in time."""
+        wait = () if block_ms is None else ("BLOCK", block_ms)
+        async with answered(self.settings):
+            raw = await self._lanes.command(
+                "XREADGROUP", "GROUP", group, consumer, "COUNT", count, *wait, "STREAMS", log, ">"
+            )
+        return next(iter(raw.values())) if isinstance(raw, dict) else raw and raw[0][1]
 
     # publish
 
@@ -135,7 +147,7 @@ class Bus:
                 continue
             if accepted.status != "ok":
                 raise FullError(channel, accepted.taken)
-            return Receipt(accepted.epoch, [accepted.positions[n] for n in sorted(accepted.positions)])
+            return Receipt(accepted.epoch, accepted.positions.all())
 
     async def take(self, channel: str, partition: int, events: Iterable[tuple[str, bytes]]) -> tuple[int, int]:
         """Append events that came by plain PUBLISH, as (id, bytes), refusing ids seen lately: (taken, duplicates)."""
@@ -234,7 +246,7 @@ class Bus:
         """Up to `count` entries of a log between `start` and `stop`, both included."""
         low, high = str(start) if start else "-", str(stop) if stop else "+"
         log = self.names.log(channel, partition)
-        with translated(self.settings, channel):
+        async with answered(self.settings, channel):
             if newest_first:
                 return entries_reply(await self._client.xrevrange(log, high, low, count=count))
             return entries_reply(await self._client.xrange(log, low, high, count=count))
@@ -245,18 +257,18 @@ class Bus:
 
     async def last(self, channel: str, partition: int = 0) -> tuple[str, Position]:
         """Epoch and newest position of a log; empty and START if there is none."""
-        with translated(self.settings, channel):
+        async with answered(self.settings, channel):
             return head_reply(await self._client.get(self.names.head(channel, partition)))
 
     async def counters(self, partition: int, second: int) -> dict[str, int]:
         """The counters of one Unix second; empty where nothing happened or it is too old."""
-        with translated(self.settings):
+        async with answered(self.settings):
             raw = await self._client.hgetall(f"{self.names.second(partition)}{second}")
         return {_text(name): int(value) for name, value in raw.items()}
 
     async def state(self, name: str, partition: int = 0) -> dict[str, bytes]:
         """Saved state, by field."""
-        with translated(self.settings):
+        async with answered(self.settings):
             raw = await self._client.hgetall(self.names.state(name, partition))
         return {_text(field): bytes(value) for field, value in raw.items()}
 
@@ -266,7 +278,7 @@ class Bus:
         for index, position in enumerate(positions):
             minutes.setdefault(position.ms // 60_000, []).append(index)
         found: list[bytes | None] = [None] * len(positions)
-        with translated(self.settings):
+        async with answered(self.settings):
             for minute, indices in minutes.items():
                 key = self.names.waiting(partition, minute * 60_000)
                 values = await self._client.hmget(key, [str(positions[i]) for i in indices])
@@ -278,24 +290,24 @@ class Bus:
         """The groups of a partition, with what each still needs."""
         from headrace.bus.ask import groups
 
-        with translated(self.settings, channel):
+        async with answered(self.settings, channel):
             return await groups(self._client, self.names.log(channel, partition))
 
     async def length(self, channel: str, partition: int = 0) -> int:
         """Entries in a log now."""
-        with translated(self.settings, channel):
+        async with answered(self.settings, channel):
             return int(await self._client.xlen(self.names.log(channel, partition)))
 
     async def memory(self, channel: str, partition: int = 0) -> int | None:
         """Bytes that a log takes in the server's memory, estimated from samples; None where the server cannot say."""
         from headrace.bus.ask import memory
 
-        with translated(self.settings, channel):
+        async with answered(self.settings, channel):
             return await memory(self._client, self.names.log(channel, partition))
 
     async def time(self) -> float:
         """The server's clock, Unix seconds; positions and statistics are dated by it."""
-        with translated(self.settings):
+        async with answered(self.settings):
             seconds, micros = await self._client.time()
         return float(seconds) + float(micros) / 1e6
 
@@ -303,7 +315,7 @@ class Bus:
         """What the server says of itself; fields it cannot give stay empty."""
         from headrace.bus.ask import health
 
-        with translated(self.settings):
+        async with answered(self.settings):
             return await health(self._client)
 
     async def trim(self, channel: str, partition: int, *, before_ms: int, keep_bytes: int) -> int:
@@ -321,7 +333,7 @@ class Bus:
         from headrace.bus.ask import idle_names
 
         log = self.names.log(channel, partition)
-        with translated(self.settings, channel):
+        async with answered(self.settings, channel):
             idle = await idle_names(self._client, log, group, idle_ms)
         if not idle:
             return 0
@@ -329,7 +341,7 @@ class Bus:
 
     async def remove_group(self, channel: str, partition: int, group: str) -> None:
         """Delete a group that nobody works for any more; what it needed may be trimmed from then on."""
-        with translated(self.settings, channel):
+        async with answered(self.settings, channel):
             await self._client.xgroup_destroy(self.names.log(channel, partition), group)
 
     async def lease(self, name: str, token: str, ttl_ms: int, partition: int = 0) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import BusError, FullError, UnavailableError
@@ -39,7 +39,8 @@ def connect_async(settings: Settings) -> redis.asyncio.Redis:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
-    limits = {**_limits(), "retry": Retry(NoBackoff(), 0)}
+    # The client's own limit makes each command a task, which is a quarter of its cost: `answered` limits calls instead.
+    limits = {**_limits(), "retry": Retry(NoBackoff(), 0), "socket_timeout": None}
     if settings.cluster:
         limits.pop("retry")
         cluster: Any = client.RedisCluster.from_url(settings.redis_url, **limits)
@@ -63,8 +64,8 @@ def connect_sync(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> re
 def translated(settings: Settings, channel: str = "") -> Iterator[None]:
     """Turn the client's exceptions into BusError, FullError (server out of memory) and UnavailableError (retryable).
 
-    A cancellation always gets through: before Python 3.12 the client's own `asyncio.wait_for` loses one that comes at
-    the moment when what it waits for is done, and a loop that was told to end would go on for ever.
+    A cancellation always gets through: before Python 3.12, `asyncio.wait_for`, which a client that was given may use,
+    loses one that comes at the moment when what it waits for is done, and a loop told to end would go on for ever.
     """
     import redis.exceptions as redis_errors
 
@@ -88,6 +89,14 @@ def translated(settings: Settings, channel: str = "") -> Iterator[None]:
     finally:
         if task and task.cancelling() > cancelled:
             raise asyncio.CancelledError
+
+
+@asynccontextmanager
+async def answered(settings: Settings, channel: str = "") -> AsyncIterator[None]:
+    """`translated` for calls of the asyncio client, which must come back within REPLY_TIMEOUT_S."""
+    with translated(settings, channel):
+        async with asyncio.timeout(REPLY_TIMEOUT_S):
+            yield
 
 
 def _task() -> asyncio.Task[object] | None:

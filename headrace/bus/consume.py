@@ -24,9 +24,10 @@ from typing import Any, Literal
 from headrace.batching import BatchBound
 from headrace.bus.bus import Bus, Decided
 from headrace.bus.commit import Commit, Left
-from headrace.bus.connection import translated
+from headrace.bus.connection import answered
 from headrace.bus.scripts import Argument, Request, payload, script
 from headrace.channels import DEAD
+from headrace.ending import end
 from headrace.errors import BusError, FullError, GroupLostError, UnavailableError
 from headrace.events import EntryDead
 from headrace.positions import START, Entry, Position
@@ -35,6 +36,8 @@ from headrace.settings import EVENT_LIMIT_BYTES
 
 BLOCK_MS = 500
 """Longest wait of one read, hence for a consumer to notice that it shall stop."""
+AHEAD = 64
+"""A batch of more entries than this says that more is waiting, so that reading on beside the work pays."""
 RECONNECT = Backoff(50, 2_000)
 
 
@@ -134,6 +137,7 @@ class Consumer:
         self._stopping = False
         self._closing = asyncio.Event()
         self._renewal: asyncio.Task[None] | None = None
+        self._ahead: asyncio.Task[Batch | None] | None = None
 
     async def __aenter__(self) -> Consumer:
         await self._create()
@@ -142,6 +146,9 @@ class Consumer:
 
     async def __aexit__(self, *error: object) -> None:
         self._closing.set()
+        if self._ahead:  # what it brings is handed back; only a read that hangs is given up
+            await asyncio.wait([self._ahead], timeout=BLOCK_MS / 1000)
+            await end(self._ahead)
         if self._renewal:
             await asyncio.wait([self._renewal])
         with suppress(BusError):  # what is not released comes back to others by claim
@@ -151,11 +158,21 @@ class Consumer:
         """End the iteration after the batch in hand."""
         self._stopping = True
 
-    async def __aiter__(self) -> AsyncIterator[Batch]:
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self.batches()
+
+    async def batches(self, *, wait: bool = True) -> AsyncIterator[Batch]:
+        """Batches until `stop` is called; without `wait`, until nothing is left to do.
+
+        With many entries waiting, the next batch is read while this one is worked on, so that worker and server need
+        not wait for each other. After `stop` a batch that was read already still comes.
+        """
+        block_ms = BLOCK_MS if wait else None
         failures = 0
-        while not self._stopping:
+        while not self._stopping or self._ahead:
+            ahead, self._ahead = self._ahead, None
             try:
-                batch = await self.next(BLOCK_MS)
+                batch = await (ahead or self.next(block_ms))
             except UnavailableError:
                 failures += 1
                 await asyncio.sleep(RECONNECT.delay_ms(failures) / 1000)
@@ -167,7 +184,12 @@ class Consumer:
                 continue
             failures = 0
             if batch:
+                if len(batch) > AHEAD and not self._stopping:
+                    self._ahead = asyncio.create_task(self.next(), name=f"read {self.channel}")
+                    await asyncio.sleep(0)  # the request goes out before the work begins
                 yield batch
+            elif not wait and not ahead:
+                return
 
     async def next(self, block_ms: int | None = None) -> Batch | None:
         """The next batch: due retries, then what dead workers left, then new entries; None if nothing came in time.
@@ -279,18 +301,12 @@ class Consumer:
     async def _read(self, block_ms: int | None) -> Batch | None:
         name = self._name()
         try:
-            with translated(self._settings, self.channel):
-                raw = await self._client.xreadgroup(
-                    self.group, name, {self._log: ">"}, count=self._bound.next_count(), block=block_ms
-                )
+            found = await self.bus.read_group(self._log, self.group, name, self._bound.next_count(), block_ms)
         except BaseException as error:
             self._reads += 1  # rule 1: the reply may be lost
             if isinstance(error, BusError) and "NOGROUP" in str(error):
                 raise GroupLostError(self.channel, self.group) from error
             raise
-        if not raw:
-            return None
-        found = raw[0][1] if isinstance(raw, list) else next(iter(raw.values()))
         batch = _batch(name, found)
         if batch is None:
             return None
@@ -302,7 +318,7 @@ class Consumer:
         """Take over what workers left that were silent for `claim_ms`, rule 3 applied."""
         name = self._name()
         self._reads += 1
-        with translated(self._settings, self.channel):
+        async with answered(self._settings, self.channel):
             raw = await self._client.xautoclaim(
                 self._log, self.group, name, self._settings.claim_ms, "0-0", count=self._bound.next_count()
             )
@@ -322,7 +338,7 @@ class Consumer:
         """Give an entry that may have ended its workers a name of its own; after its last attempt, give it up."""
         alone.consumer = self._name()
         self._reads += 1
-        with translated(self._settings, self.channel):
+        async with answered(self._settings, self.channel):
             moved = await self._client.xclaim(self._log, self.group, alone.consumer, 0, alone.ids, justid=True)
         if not moved:
             return
@@ -339,7 +355,7 @@ class Consumer:
         name = self._name()
         self._reads += 1
         ids = [str(position).encode() for position in sorted(position for position, _ in due)]
-        with translated(self._settings, self.channel):
+        async with answered(self._settings, self.channel):
             raw = await self._client.xclaim(self._log, self.group, name, 0, ids)
         batch = _batch(name, raw)
         if batch:
@@ -349,7 +365,7 @@ class Consumer:
         return self._hand_out(batch) if batch else None
 
     async def _count_deliveries(self, batch: Batch) -> None:
-        with translated(self._settings, self.channel):
+        async with answered(self._settings, self.channel):
             rows = await self._client.xpending_range(
                 self._log,
                 self.group,
@@ -383,7 +399,7 @@ class Consumer:
         for name in names:
             after = "-"
             while True:
-                with translated(self._settings, self.channel):
+                async with answered(self._settings, self.channel):
                     rows = await self._client.xpending_range(
                         self._log, self.group, min=after, max="+", count=1000, consumername=name
                     )
@@ -402,7 +418,7 @@ class Consumer:
 def _batch(consumer: str, raw: Any) -> Batch | None:
     ids: list[bytes] = []
     payloads: list[bytes] = []
-    for identity, fields in raw:
+    for identity, fields in raw or ():
         if fields:  # an entry deleted by somebody's hand has no fields any more
             ids.append(identity)
             payloads.append(payload(fields))

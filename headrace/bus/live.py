@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from headrace.bus.connection import translated
+from headrace.bus.connection import answered
 from headrace.errors import UnavailableError
 from headrace.retry import Backoff
 from headrace.settings import Settings
@@ -60,7 +60,7 @@ class RedisLive:
 
     async def subscribe(self, live: Sequence[str], patterns: Sequence[str] = ()) -> None:
         self._names, self._patterns = live, patterns
-        with translated(self._settings):
+        async with answered(self._settings):
             await self._connect()
 
     async def pushes(self) -> AsyncIterator[Pushes]:
@@ -68,7 +68,7 @@ class RedisLive:
         while True:
             try:
                 if self._pubsub is None:
-                    with translated(self._settings):
+                    async with answered(self._settings):
                         await self._connect()
                 async for pushed in self._read():
                     failures = 0
@@ -100,7 +100,7 @@ class RedisLive:
         heard = asked = time.monotonic()
         while True:
             pushed: Pushes = []
-            with translated(self._settings):
+            async with answered(self._settings):
                 got = await self._pubsub.get_message(timeout=TICK_S)
                 now = time.monotonic()
                 if got is not None:

@@ -69,18 +69,47 @@ class PublishCall(NamedTuple):
     events: Sequence[bytes]
 
 
+class Places:
+    """Where events of a batch are, by sequence number: runs of numbers that were appended in one step each."""
+
+    __slots__ = ("_runs",)
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[range, Position]] = []
+
+    def add(self, sequences: range, newest: Position) -> None:
+        """The events `sequences` are next to each other, up to `newest`."""
+        if sequences:
+            self._runs.append((sequences, newest))
+
+    def get(self, sequence: int) -> Position | None:
+        """None for an event that the server did not take with this batch."""
+        for sequences, newest in self._runs:
+            if sequence in sequences:
+                return Position(newest.ms, newest.number - (sequences[-1] - sequence))
+        return None
+
+    def all(self) -> list[Position]:
+        """Positions in the order of the sequence."""
+        return [
+            Position(newest.ms, newest.number - (sequences[-1] - sequence))
+            for sequences, newest in self._runs
+            for sequence in sequences
+        ]
+
+
 class Accepted(NamedTuple):
     """What a publish call led to.
 
     `ok`: all is in the log. `full`: only the events up to sequence `taken`. `ahead`: nothing, as the server holds only
-    up to `taken`, less than the batch builds on. `positions` maps sequence numbers of the batch to where they are.
+    up to `taken`, less than the batch builds on.
     """
 
     status: Literal["ok", "full", "ahead"]
     taken: int
     added: int
     epoch: str
-    positions: dict[int, Position]
+    positions: Places
 
 
 def pushing(settings: Settings) -> list[Argument]:
@@ -124,20 +153,19 @@ def publish_request(names: Names, settings: Settings, call: PublishCall, fence_s
 def publish_reply(call: PublishCall, raw: Sequence[Any]) -> Accepted:
     """Read the script's answer."""
     status, taken = _text(raw[0]), int(raw[1])
+    places = Places()
     if status == "ahead":
-        return Accepted("ahead", taken, 0, "", {})
+        return Accepted("ahead", taken, 0, "", places)
     added, newest, epoch, since, before = int(raw[2]), _text(raw[3]), _text(raw[4]), _text(raw[5]), _text(raw[6])
-    positions: dict[int, Position] = {}
+    held = taken - added
     if before:  # the part that a call before this one appended, all within its one millisecond
         earlier = Position.parse(before)
-        held = taken - added
-        for sequence in range(max(int(since), call.first), min(held, call.first + len(call.events) - 1) + 1):
-            positions[sequence] = Position(earlier.ms, earlier.number - (held - sequence))
+        known = range(max(int(since), call.first), min(held, call.first + len(call.events) - 1) + 1)
+        if known:
+            places.add(known, Position(earlier.ms, earlier.number - (held - known[-1])))
     if added:
-        last = Position.parse(newest)
-        for sequence in range(taken - added + 1, taken + 1):
-            positions[sequence] = Position(last.ms, last.number - (taken - sequence))
-    return Accepted("full" if status == "full" else "ok", taken, added, epoch, positions)
+        places.add(range(held + 1, taken + 1), Position.parse(newest))
+    return Accepted("full" if status == "full" else "ok", taken, added, epoch, places)
 
 
 def resume_request(names: Names, channel: str, partition: int, last: Position, count: int) -> Request:

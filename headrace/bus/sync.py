@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Self
 
 from headrace.bus.connection import connect_sync, translated
+from headrace.bus.lanes import SyncLanes
 from headrace.bus.scripts import Accepted, PublishCall, Request, entries_reply, publish_reply, publish_request
 from headrace.channels import Names
 from headrace.positions import Entry, Position
@@ -19,8 +20,6 @@ from headrace.settings import Settings
 PING_S = 5.0
 DEAD_S = 15.0
 """A subscription that answers no ping for so long is half-open: make a new one."""
-MOST = 256
-"""Pushes handed over at once."""
 
 
 class Link:
@@ -31,6 +30,7 @@ class Link:
         self.names = Names(settings.prefix, settings.partitions)
         self._own = client is None
         self._client: Any = connect_sync(settings) if client is None else client
+        self._lanes = SyncLanes(self._client)
 
     def publish(self, call: PublishCall) -> Accepted:
         """One batch of one producer; safe to repeat with the same arguments. See publish.lua."""
@@ -51,6 +51,7 @@ class Link:
 
     def close(self) -> None:
         """Give back all connections; a client that was given stays open."""
+        self._lanes.close()
         if self._own:
             self._client.close()
 
@@ -60,9 +61,9 @@ class Link:
         script, keys, args = request
         with translated(self.settings, channel):
             try:
-                return self._client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+                return self._lanes.command("EVALSHA", script.sha, len(keys), *keys, *args)
             except redis_errors.NoScriptError:
-                return self._client.execute_command("EVAL", script.text, len(keys), *keys, *args)
+                return self._lanes.command("EVAL", script.text, len(keys), *keys, *args)
 
 
 class Listener:
@@ -70,7 +71,6 @@ class Listener:
 
     def __init__(self, settings: Settings, pubsub: Any) -> None:
         self._settings, self._pubsub = settings, pubsub
-        self._confirmed = False
         self._heard_at = self._asked_at = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -87,25 +87,15 @@ class Listener:
 
         None says that the subscription stands, for the first time or again: something may have been missed before.
         """
-        if self._confirmed:
-            self._confirmed = False
-            return None
-        heard: list[bytes] = []
         with translated(self._settings):
             got = self._pubsub.get_message(timeout=timeout_s)
             if got is None:
                 self._look_alive()
-            while got is not None:
-                self._heard_at = time.monotonic()
-                if got["type"] == "subscribe":
-                    self._confirmed = bool(heard)
-                    return heard or None
-                if got["type"] == "message":
-                    heard.append(got["data"])
-                if len(heard) >= MOST:
-                    break
-                got = self._pubsub.get_message(timeout=0)
-        return heard
+                return []
+        self._heard_at = time.monotonic()
+        if got["type"] == "subscribe":
+            return None
+        return [got["data"]] if got["type"] == "message" else []  # asking for more would keep this one waiting
 
     def close(self) -> None:
         with suppress(Exception):  # the connection may be gone: nothing is left to tell the server

@@ -9,6 +9,7 @@ is 0. The second ends the process at once, as does `DRAIN_S` without an end.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -47,7 +48,13 @@ class Process:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def ready(self, text: str) -> None:
-        """Say that the process works now, and how long that took."""
+        """Say that the process works now, and how long that took.
+
+        What is loaded by then is no garbage: the collector, which would stop the process for tens of milliseconds now
+        and then, leaves it alone from here on.
+        """
+        gc.collect()
+        gc.freeze()
         self.say(f"ready: {text} ({time.monotonic() - self.began_s:.1f} s)")
 
     def say(self, text: str) -> None:

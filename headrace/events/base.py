@@ -49,20 +49,23 @@ Rows = Matrix | list[list[float | None]]
 class _Identity(threading.local):
     """A prefix and a counter a thread, new after a fork: ids without locks and without system calls."""
 
-    pid = -1
-    prefix = ""
-    count = itertools.count()
+    prefix: str
+    count: itertools.count[int]
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self.prefix = secrets.token_urlsafe(9)
+        self.count = itertools.count()
 
 
 _identity = _Identity()
+os.register_at_fork(after_in_child=_identity.renew)  # of the threads, only the one that forked lives on
 
 
 def new_id() -> str:
     """An id that no other call in any process returns; about 20 characters."""
-    if _identity.pid != os.getpid():
-        _identity.pid = os.getpid()
-        _identity.prefix = secrets.token_urlsafe(9)
-        _identity.count = itertools.count()
     return f"{_identity.prefix}.{next(_identity.count)}"
 
 

@@ -15,7 +15,6 @@ from headrace.arrays import pack
 from headrace.bus import Decision
 from headrace.codec import codec_of, encode
 from headrace.events import PredictionRejected, PredictionRequested, PredictionSampled, PredictionScored, new_id
-from headrace.histogram import bucket, buckets
 from headrace.models.model import Array
 from headrace.positions import Handle, Position
 from headrace.subscriber.scoring.outcome import Outcome, Scored
@@ -29,13 +28,6 @@ NAMED = 64
 
 
 def packed(
-    scored: Scored, ids: Sequence[bytes], partition: int, worker: str, received: float, now: float
-) -> PredictionScored:
-    """The result event of everything in `scored`; `ids` are the positions of the whole batch."""
-    return _pack(scored, range(len(scored.places)), ids, partition, worker, received, now)
-
-
-def replies(
     scored: Scored,
     ids: Sequence[bytes],
     payloads: Sequence[bytes],
@@ -43,22 +35,24 @@ def replies(
     worker: str,
     received: float,
     now: float,
-) -> list[tuple[str, bytes]]:
-    """One reply for each client, in the codec of its requests."""
+) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """The encoded result event of everything in `scored`, and for each client its part, in the codec of its requests.
+
+    `ids` are the positions of the whole batch. A client that sent all of it gets the event itself.
+    """
+    whole = encode(_pack(scored, range(len(scored.places)), ids, partition, worker, received, now))
     clients: dict[str, list[int]] = {}
     for at, request in enumerate(scored.requests):
         if request.reply_to:
             clients.setdefault(request.reply_to, []).append(at)
-    return [
-        (
-            live,
-            encode(
-                _pack(scored, chosen, ids, partition, worker, received, now),
-                codec_of(payloads[scored.places[chosen[0]]]),
-            ),
-        )
-        for live, chosen in clients.items()
-    ]
+    replies = []
+    for live, chosen in clients.items():
+        codec = codec_of(payloads[scored.places[chosen[0]]])
+        if len(chosen) == len(scored.places) and codec == codec_of(whole):
+            replies.append((live, whole))
+        else:
+            replies.append((live, encode(_pack(scored, chosen, ids, partition, worker, received, now), codec)))
+    return whole, replies
 
 
 def rejection(
@@ -87,19 +81,11 @@ def count(work: Decision, scored: Scored) -> None:
 
 def created(scored: Scored, ids: Sequence[bytes]) -> Array:
     """When each request was made, Unix seconds: by its sender, or by the log where the sender does not say."""
-    return np.array(
-        [
-            request.time or Position.parse(ids[place]).ms / 1000
-            for place, request in zip(scored.places, scored.requests, strict=True)
-        ]
-    )
-
-
-def latencies(field: str, seconds: Any) -> dict[str, int]:
-    """Counters of a latency histogram, for an array of seconds."""
-    few = len(seconds) <= FEW
-    indices = [bucket(float(s) * 1e6) for s in seconds] if few else buckets(np.asarray(seconds) * 1e6)
-    return {f"lat:{field}:{index}": n for index, n in _tallied(indices)}
+    times = [request.time for request in scored.requests]
+    if not all(times):
+        pairs = zip(scored.places, times, strict=True)
+        times = [time or Position.parse(ids[place]).ms / 1000 for place, time in pairs]
+    return np.array(times)
 
 
 def wait_for_labels(work: Decision, scored: Scored, ids: Sequence[bytes]) -> None:
@@ -197,9 +183,10 @@ def _pack(
 
 def _tallied(indices: Any) -> list[tuple[int, int]]:
     if len(indices) <= FEW:
-        return list(Counter(indices if isinstance(indices, list) else indices.tolist()).items())
-    found, counts = np.unique(indices, return_counts=True)
-    return list(zip(found.tolist(), counts.tolist(), strict=True))
+        return list(Counter(indices.tolist()).items())
+    counts = np.bincount(indices)
+    found = np.flatnonzero(counts)
+    return list(zip(found.tolist(), counts[found].tolist(), strict=True))
 
 
 def _listed(values: Any, span: slice) -> list[float]:

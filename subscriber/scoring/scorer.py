@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,6 +28,7 @@ from headrace.models.model import Model
 from headrace.outcomes import decided
 from headrace.positions import Position
 from headrace.subscriber.scoring import results
+from headrace.subscriber.scoring.latencies import Latencies
 from headrace.subscriber.scoring.outcome import Outcome, Scored, score
 from headrace.subscriber.scoring.shelf import NotOpenError, Shelf
 
@@ -50,8 +50,8 @@ class Scorer:
     def __init__(self, bus: Bus, shelf: Shelf, worker: str) -> None:
         self.bus, self.shelf, self.worker = bus, shelf, worker
         self.tally = Tally(busy_s=0.0)
-        self._late: Counter[str] = Counter()
-        """Latencies known only after their commit; the next commit writes them."""
+        self._latencies = Latencies()
+        """Known only after their commit; a later commit writes them."""
         self._sampled_s = 0.0
         self._few_s = INLINE_S
         """Time that the last small batch took."""
@@ -102,11 +102,7 @@ class Scorer:
             self._consumers.append(consumer)
             if stop.is_set():
                 consumer.stop()
-            if burst:
-                while batch := await consumer.next():
-                    await self._decide(consumer, batch)
-                return
-            async for batch in consumer:
+            async for batch in consumer.batches(wait=not burst):
                 await self._decide(consumer, batch)
 
     async def _decide(self, consumer: Consumer, batch: Batch) -> None:
@@ -148,13 +144,12 @@ class Scorer:
         partition, ids, payloads = consumer.partition, batch.ids, batch.payloads
         events = []
         for scored in outcome.scored:
-            events.append(results.packed(scored, ids, partition, self.worker, received, now))
-            for live, payload in results.replies(scored, ids, payloads, partition, self.worker, received, now):
+            event, replies = results.packed(scored, ids, payloads, partition, self.worker, received, now)
+            events.append(event)
+            for live, payload in replies:
                 self._reply(work, live, payload)
             results.count(work, scored)
             results.wait_for_labels(work, scored, ids)
-            self._count(work, results.latencies("wait", received - results.created(scored, ids)))
-            self._count(work, results.latencies("model", [scored.model_s] * len(scored.places)))
         work.append(RESULTS, events)
         for place, reason in results.unscored(outcome):
             work.dead(ids[place], reason)
@@ -163,8 +158,7 @@ class Scorer:
             if not work.retry(ids[place], reason):
                 self._reject(work, batch, outcome, place, reason)
         self._sample(work, outcome, batch, partition)
-        late, self._late = self._late, Counter()
-        self._count(work, late)
+        self._count(work, self._latencies.take_due(received))
         return outcome, work
 
     def _observe(self, batch: Batch, outcome: Outcome, commit_s: float) -> None:
@@ -175,10 +169,12 @@ class Scorer:
         self._busy(commit_s)
         end = time.time()
         for scored in outcome.scored:
-            totals = end - results.created(scored, batch.ids)
-            of = f"{scored.model.name}:{scored.model.version}"
-            for stage, seconds in (("total", totals), (of, totals), ("commit", [commit_s] * len(totals))):
-                self._late.update(results.latencies(stage, seconds))
+            created = results.created(scored, batch.ids)
+            self._latencies.each("wait", batch.read_at - created)
+            self._latencies.each("total", end - created)
+            self._latencies.each(f"{scored.model.name}:{scored.model.version}", end - created)
+            self._latencies.same("model", scored.model_s, len(created))
+            self._latencies.same("commit", commit_s, len(created))
 
     def _busy(self, seconds: float) -> None:
         self.tally.busy_s = (self.tally.busy_s or 0.0) + seconds
@@ -220,9 +216,9 @@ class Scorer:
                 await self._write_late()
 
     async def _write_late(self) -> None:
-        if self._late:
+        late = self._latencies.take()
+        if late:
             work = Commit(partition=0)
-            late, self._late = self._late, Counter()
             for name, n in late.items():
                 work.count(name, n)
             await self.bus.commit(work)

@@ -26,24 +26,24 @@ Follow = Callable[..., Awaitable["Follower"]]
 
 
 class CutClient:
-    """A client whose next reply of each command named is lost: the server has done it, the caller cannot know."""
+    """A client that loses the next reply of each Redis command in `cut`: the server did it, the caller cannot know."""
 
-    def __init__(self, client: Any, commands: Sequence[str]) -> None:
-        self._client, self._commands = client, set(commands)
+    connection_pool = None  # so that every command comes through here
+
+    def __init__(self, client: Any, cut: Sequence[str]) -> None:
+        self._client, self.cut = client, set(cut)
 
     def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._client, name)
-        if name not in self._commands:
-            return attribute
+        return getattr(self._client, name)
 
-        async def lose(*args: Any, **options: Any) -> Any:
-            from redis.exceptions import ConnectionError as Lost
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        from redis.exceptions import ConnectionError as Lost
 
-            await attribute(*args, **options)
-            self._commands.discard(name)
+        answer = await self._client.execute_command(*args, **options)
+        if args[0] in self.cut:
+            self.cut.discard(args[0])
             raise Lost("reply cut")
-
-        return lose
+        return answer
 
 
 class Follower:
@@ -96,7 +96,7 @@ def connect(any_settings: Settings, open_bus: OpenBus) -> Connect:
 
 @pytest.fixture
 async def cut(any_settings: Settings) -> AsyncIterator[Cut]:
-    """A Bus that loses the next reply of each client method named."""
+    """A Bus that loses the next reply of each command named."""
     async with AsyncExitStack() as stack:
 
         def make(*commands: str, **changes: Any) -> Bus:

@@ -92,7 +92,7 @@ async def test_a_lost_reply_of_a_commit_doubles_nothing(any_bus: Bus, cut: Cut, 
     bus = cut()
     async with bus.consume("requests", "scorers", worker="w") as consumer:
         batch = await some(consumer)
-        bus._client._commands.add("execute_command")
+        bus._client.cut.update(("EVALSHA", "EVAL"))
         assert await consumer.finish(everything(consumer, batch)) == Left([])
     assert [await any_bus.length(channel) for channel in ("results", "tail")] == [3, 1]
     assert (await counted(any_bus))["ack:requests:scorers"] == 3

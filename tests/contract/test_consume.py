@@ -427,7 +427,7 @@ async def test_retries_are_handed_back_too(connect: Connect, events: Events) -> 
 
 
 async def test_a_lost_read_comes_back_by_claim_under_another_name(connect: Connect, cut: Cut, events: Events) -> None:
-    bus = cut("xreadgroup", claim_ms=CLAIM_MS)
+    bus = cut("XREADGROUP", claim_ms=CLAIM_MS)
     async with bus.consume("runs", "readers", worker="w") as consumer:
         await bus.publish("runs", events(2))
         with pytest.raises(UnavailableError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from headrace.bus import Bus, PublishCall
+from headrace.bus import Accepted, Bus, PublishCall
 from headrace.bus.connection import connect_async
 from headrace.codec import decode, encode
 from headrace.errors import EventError, FullError
@@ -66,14 +66,20 @@ async def test_a_repeated_batch_is_appended_once_and_told_the_same_positions(any
     again = await any_bus.publish_batch(call)
     assert (once.status, once.taken, once.added) == ("ok", 4, 4)
     assert (again.status, again.taken, again.added) == ("ok", 4, 0)
-    assert again.positions == once.positions
+    assert again.positions.all() == once.positions.all()
     assert await any_bus.length("runs") == 4
 
 
 async def test_a_lost_reply_doubles_nothing(any_bus: Bus, cut: Cut, events: Events) -> None:
-    receipt = await cut("execute_command").publish("runs", events(5))
+    receipt = await cut("EVALSHA").publish("runs", events(5))
     assert [position.number for position in receipt.positions] == [1, 2, 3, 4, 5]
     assert await any_bus.length("runs") == 5
+
+
+def numbers(accepted: Accepted) -> dict[int, int]:
+    """Sequence numbers of a producer and the numbers that its events have in the log."""
+    found = {n: accepted.positions.get(n) for n in range(12)}
+    return {n: position.number for n, position in found.items() if position}
 
 
 async def test_a_batch_that_overlaps_what_is_held_adds_only_the_rest(any_bus: Bus, events: Events) -> None:
@@ -81,7 +87,7 @@ async def test_a_batch_that_overlaps_what_is_held_adds_only_the_rest(any_bus: Bu
     await any_bus.publish_batch(PublishCall("runs", 0, "producer", 1, payloads[:4]))
     accepted = await any_bus.publish_batch(PublishCall("runs", 0, "producer", 3, payloads[2:]))
     assert (accepted.status, accepted.taken, accepted.added) == ("ok", 6, 2)
-    assert {n: position.number for n, position in accepted.positions.items()} == {3: 3, 4: 4, 5: 5, 6: 6}
+    assert numbers(accepted) == {3: 3, 4: 4, 5: 5, 6: 6}
     assert [decode(entry.payload) for entry in await any_bus.read("runs")] == events(6)
 
 
@@ -107,10 +113,10 @@ async def test_a_full_partition_takes_what_it_has_room_for(connect: Connect, eve
         call = PublishCall("runs", 0, "producer", 1, [encode(event) for event in events(5, 4)])
         partly = await bus.publish_batch(call)
         assert (partly.status, partly.taken, partly.added) == ("full", 2, 2)
-        assert {n: position.number for n, position in partly.positions.items()} == {1: 5, 2: 6}
+        assert numbers(partly) == {1: 5, 2: 6}
         nothing = await bus.publish_batch(call)
         assert (nothing.status, nothing.taken, nothing.added) == ("full", 2, 0)
-        assert nothing.positions == partly.positions
+        assert numbers(nothing) == numbers(partly)
         assert await bus.length("runs") == 6
 
         batch = await consumer.next()
@@ -118,7 +124,7 @@ async def test_a_full_partition_takes_what_it_has_room_for(connect: Connect, eve
         await consumer.finish(consumer.commit(batch))
         rest = await bus.publish_batch(call)
         assert (rest.status, rest.taken, rest.added) == ("ok", 5, 3)
-        assert {n: position.number for n, position in rest.positions.items()} == {1: 5, 2: 6, 3: 7, 4: 8, 5: 9}
+        assert numbers(rest) == {1: 5, 2: 6, 3: 7, 4: 8, 5: 9}
         assert [decode(entry.payload) for entry in await bus.read("runs")] == events(9)
 
 

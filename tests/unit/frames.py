@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import httpx
 
-from headrace.bus import Accepted, Bus, Counts, Delivery, Entry, PublishCall, Receipt, Subscription
+from headrace.bus import Accepted, Bus, Counts, Delivery, Entry, Places, PublishCall, Receipt, Subscription
 from headrace.channels import FRAMES, JOINED, TAIL, Names
 from headrace.codec import encode
 from headrace.events import (
@@ -369,7 +369,7 @@ class StoryBus(Bus):
 
     async def publish_batch(self, call: PublishCall, fence_s: int = 0) -> Accepted:
         self.published.extend(call.events)
-        return Accepted("ok", call.first, len(call.events), self.epoch, {})
+        return Accepted("ok", call.first, len(call.events), self.epoch, Places())
 
     def subscribe(
         self, *channels: str, since: Mapping[str, Position] | Literal["now", "start"] = "now"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.bus.scripts import Accepted, PublishCall
+from headrace.bus.scripts import Accepted, Places, PublishCall
 from headrace.outbox import OVERHEAD_BYTES, Outbox
 from headrace.positions import Position
 from headrace.settings import Settings
@@ -29,18 +29,19 @@ class Server:
     def publish(self, call: PublishCall) -> Accepted:
         held = self.fences.get(call.producer, 0)
         if call.first > held + 1:
-            return Accepted("ahead", held, 0, "", {})
+            return Accepted("ahead", held, 0, "", Places())
         new = list(call.events)[held + 1 - call.first :]
         fitting = new[: max(0, self.room)]
         self.history.append((list(self.log), dict(self.fences)))
         begin = len(self.log)
         self.log += fitting
         self.room -= len(fitting)
-        positions = {held + 1 + i: Position(1, begin + 1 + i) for i in range(len(fitting))}
+        places = Places()
+        places.add(range(held + 1, held + 1 + len(fitting)), Position(1, begin + len(fitting)))
         if fitting:
             self.fences[call.producer] = held + len(fitting)
         taken = held + len(fitting)
-        return Accepted("ok" if len(fitting) == len(new) else "full", taken, len(fitting), "epoch", positions)
+        return Accepted("ok" if len(fitting) == len(new) else "full", taken, len(fitting), "epoch", places)
 
     def power_cut(self, writes: int) -> None:
         """Forget the last writes, fences and all."""

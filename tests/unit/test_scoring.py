@@ -196,12 +196,13 @@ def test_results_and_replies_carry_the_rows_of_their_requests(models: Any) -> No
     ]
     ids = [b"5-1", b"5-2", b"5-3"]
     [scored] = score(payloads, models, NOW).scored
-    event = results.packed(scored, ids, 0, "w", NOW, NOW)
+    whole, replies = results.packed(scored, ids, payloads, 0, "w", NOW, NOW)
+    event, answers = decode(whole), dict(replies)
+    assert isinstance(event, PredictionScored)
     assert event.positions == "5-1 5-2 5-3"
     assert event.rows == [1, 3, 2]
     expected = models("digits", 0).estimator.predict(rows.astype("<f8")).tolist()
     assert unpack_any(event.labels).tolist() == expected  # type: ignore[union-attr]
-    answers = dict(results.replies(scored, ids, payloads, 0, "w", NOW, NOW))
     to_a, to_b = decode(answers["a"]), decode(answers["b"])
     assert isinstance(to_a, PredictionScored)
     assert isinstance(to_b, PredictionScored)
@@ -237,8 +238,12 @@ def test_predictions_wait_for_the_labels_that_were_announced(models: Any) -> Non
 
 def test_regression_gives_values(models: Any) -> None:
     rows = load("diabetes").held_out_x[:5]
-    [scored] = score([request(pack_rows(rows), "diabetes")], models, NOW).scored
-    event = results.packed(scored, [b"5-1"], 0, "w", NOW, NOW)
+    payloads = [request(pack_rows(rows), "diabetes", reply_to="a")]
+    [scored] = score(payloads, models, NOW).scored
+    whole, replies = results.packed(scored, [b"5-1"], payloads, 0, "w", NOW, NOW)
+    assert replies == [("a", whole)]
+    event = decode(whole)
+    assert isinstance(event, PredictionScored)
     assert event.labels is None
     assert unpack_any(event.values).tolist() == pytest.approx(models("diabetes", 0).estimator.predict(rows).tolist())  # type: ignore[union-attr]
 
