@@ -38,10 +38,12 @@ def create_app(
     bus: Bus,
     *,
     hosts: Iterable[str] = (),
+    prefix: str = "",
 ) -> FastAPI:
     """The dashboard as an ASGI application; its lifespan follows the bus. The caller closes the bus.
 
-    `hosts` are names under which it is reached, besides addresses and localhost.
+    `hosts` are names under which it is reached, besides addresses and localhost; `prefix` is the path under which a
+    proxy serves it, such as `/headrace`, whether the proxy takes it away or passes it on.
     """
     feed = Feed(bus)
 
@@ -56,7 +58,14 @@ def create_app(
                     task.cancel()
                 await asyncio.wait(tasks, timeout=FAREWELL_S)
 
-    app = FastAPI(title="headrace dashboard", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="headrace dashboard",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        root_path=prefix,
+    )
     app.state.feed = feed
 
     @app.websocket("/live")
@@ -88,7 +97,7 @@ def create_app(
             return PlainTextResponse("no frame yet\n", 503)
         return PlainTextResponse(frame_metrics(newest), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    add_pages(app, settings)
+    add_pages(app, settings, prefix)
     app.add_middleware(Compression)
     app.add_middleware(Guard, hosts=tuple(hosts))
     return app

@@ -10,12 +10,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+
+import msgspec
 
 from headrace.bus import Bus, Counts, Delivery, Entry, Lost, Subscription
-from headrace.channels import ALERTS, FRAMES, JOINED, TAIL
+from headrace.channels import ALERTS, FRAMES, TAIL
 from headrace.codec import decode
 from headrace.curves import Curve, read_curves, run_state
+from headrace.dashboard.looks import looks
 from headrace.dashboard.sections import Sections, Status
 from headrace.dashboard.state import State
 from headrace.errors import CodecError, HeadraceError
@@ -24,8 +27,6 @@ from headrace.positions import Position
 
 PAST_S = 900
 PAGE = 500
-JOINED_PAGE = 50
-"""Entries of the log of labels that one look reads; of a flood of labels only the newest are looked at."""
 LOOK_S = 1.0
 CONNECTING = "connecting"
 SILENT = "no server answers"
@@ -40,15 +41,18 @@ class Feed:
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.state = State()
-        self.sections = Sections(lambda: self.state, self.status)
-        self.watching: set[asyncio.Event] = set()
+        self.found: dict[str, msgspec.Struct] = {}
+        """Sections that looks found."""
+        self.sections = Sections(lambda: self.state, self.status, self.found)
+        self.watching: dict[asyncio.Event, Callable[[], Collection[str]]] = {}
+        """Who is woken for news, and what sections each watches."""
         self.unknown = 0
         """Events that could not be read: of another version, or broken."""
         self.frames = 0
         self._subscription: Subscription | None = None
         self._up = False
         self._reason = CONNECTING
-        self._looked: dict[int, Position] = {}
+        self._looks = looks()
 
     def status(self) -> Status:
         """The dashboard's own condition."""
@@ -82,13 +86,13 @@ class Feed:
         return self._up and self._subscription is not None and self._subscription.connected
 
     @contextlib.contextmanager
-    def watch(self, wake: asyncio.Event) -> Iterator[None]:
-        """Have `wake` set whenever there is something new to see."""
-        self.watching.add(wake)
+    def watch(self, wake: asyncio.Event, watched: Callable[[], Collection[str]] = lambda: ()) -> Iterator[None]:
+        """Have `wake` set whenever there is something new to see; `watched` tells which sections are looked at."""
+        self.watching[wake] = watched
         try:
             yield
         finally:
-            self.watching.discard(wake)
+            del self.watching[wake]
 
     async def run(self) -> None:
         """Follow the bus for ever: what fails is said in `status` and tried again."""
@@ -112,7 +116,7 @@ class Feed:
             delay_s = min(2 * delay_s, BACKOFF_S[1])
 
     async def look(self) -> None:
-        """Once a second, for ever: say when the connection changes, and find the truth of predictions in the tail."""
+        """Once a second, for ever: say when the connection changes, and look up what is watched but in no frame."""
         connected = False
         while True:
             await asyncio.sleep(LOOK_S)
@@ -121,10 +125,24 @@ class Feed:
                 self._wake()
             if connected:
                 self._reason = SILENT
-            if connected and self.watching and self.state.unlabelled:
-                with contextlib.suppress(HeadraceError):
-                    for partition in self.bus.names.partitions_of(JOINED):
-                        await self._look_at_labels(partition)
+                await self._look()
+
+    async def _look(self) -> None:
+        watched = {name for names in self.watching.values() for name in names()}
+        for gone in self.found.keys() - watched:
+            del self.found[gone]
+        for look in self._looks:
+            names = [name for name in watched if look.wants(name)]
+            if not names:
+                continue
+            try:
+                self.found.update(await look.look(self.bus, self.state, names))
+            except HeadraceError:
+                continue
+            except Exception:  # one look must not end the others
+                log.exception("a look failed")
+        if watched:
+            self._wake()
 
     async def _load(self) -> None:
         """Bring the state up to the newest frame: from where it is, or from 15 minutes ago if it knows nothing."""
@@ -169,21 +187,6 @@ class Feed:
             state.fold(decode(entry.payload), entry.position)
         except CodecError:
             self.unknown += 1
-
-    async def _look_at_labels(self, partition: int) -> None:
-        start = self._looked.get(partition)
-        if start is None:
-            _, self._looked[partition] = await self.bus.last(JOINED, partition)
-            return
-        entries = await self.bus.read(JOINED, partition, start=start, count=JOINED_PAGE)
-        for entry in entries:
-            self._fold(self.state, entry)
-        if len(entries) == JOINED_PAGE:
-            _, newest = await self.bus.last(JOINED, partition)
-            self._looked[partition] = Position(newest.ms, newest.number + 1)
-        elif entries:
-            last = entries[-1].position
-            self._looked[partition] = Position(last.ms, last.number + 1)
 
     def _tell(self, *, up: bool, reason: str) -> None:
         self._up, self._reason = up, reason

@@ -6,10 +6,11 @@ does is written in its `data-do`, so that a page can be left and come back to wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from dash import Dash, dcc, html
+from dash import Dash, Input, Output, dcc, html
 from dash.development.base_component import Component
 from fastapi import FastAPI
 
@@ -42,45 +43,83 @@ try {
 </html>"""
 
 
-def add_pages(server: FastAPI, settings: Settings) -> Dash:
-    """Put the pages on the server."""
-    from headrace.dashboard.pages import overview
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: `name` is that of its script and style sheet in assets/, `path` its place in the address."""
+
+    name: str
+    path: str
+    title: str
+    icon: str
+    about: str
+    content: Callable[[], Sequence[Component]]
+
+    def root(self) -> html.Div:
+        """The page without a single number; assets/main.js finds it by `data-page`."""
+        return html.Div(
+            id=f"page-{self.name}",
+            className="page",
+            children=list(self.content()),
+            **marks(data_page=self.name, data_title=self.title, data_about=self.about),
+        )
+
+
+def add_pages(server: FastAPI, settings: Settings, prefix: str = "") -> Dash:
+    """Put the pages on the server. `prefix` is the path under which a proxy serves it, such as `/headrace`."""
+    from headrace.dashboard.pages import PAGES
 
     given: Any = server
     app = Dash(
         "headrace.dashboard",
         server=given,
-        title="Overview · headrace",
+        title="headrace",
         update_title="",
         description=DESCRIPTION,
-        index_string=INDEX.replace("PREFIX", "/"),
+        index_string=INDEX.replace("PREFIX", f"{prefix}/"),
         meta_tags=[
             {"name": "viewport", "content": "width=device-width, initial-scale=1"},
             {"name": "color-scheme", "content": "dark light"},
         ],
+        requests_pathname_prefix=f"{prefix}/",
+        routes_pathname_prefix="/",
         add_log_handler=False,
     )
-    app.layout = lambda: shell(settings, overview.page())
+    app.layout = lambda: shell(settings, PAGES, prefix)
+    by_path = {page.path: page for page in PAGES}
+
+    @app.callback(Output("content", "children"), Input("address", "pathname"))
+    async def show(pathname: str | None) -> Component:
+        path = (pathname or "/").removeprefix(prefix).rstrip("/") or "/"
+        return by_path[path].root() if path in by_path else _nowhere(path, prefix)
+
     return app
 
 
-def shell(settings: Settings, page: Component) -> html.Div:
-    """What stays when the page changes."""
+def shell(settings: Settings, pages: Sequence[Page], prefix: str) -> html.Div:
+    """What stays when the page changes: navigation, title, controls."""
     return html.Div(
         className="shell",
         children=[
-            html.A("Skip to the numbers", href="#now", className="skip"),
+            dcc.Location(id="address", refresh="callback-nav"),
+            html.A("Skip to the numbers", href="#content", className="skip"),
             html.Aside(
                 className="side",
                 children=[
                     html.Div(
                         className="brand",
                         children=[
-                            html.Img(src="/assets/mark.svg", width=34, height=34, alt=""),
+                            html.Img(src=f"{prefix}/assets/mark.svg", width=34, height=34, alt=""),
                             html.Div([html.B("headrace"), html.Span(settings.prefix, title="prefix of all keys")]),
                         ],
                     ),
-                    html.Nav(id="nav", **marks(aria_label="Sections"), children=_links()),
+                    html.Nav(
+                        id="nav",
+                        children=[
+                            dcc.Link([icon(page.icon), page.title], href=f"{prefix}{page.path}", id=f"to-{page.name}")
+                            for page in pages
+                        ],
+                        **marks(aria_label="Pages"),
+                    ),
                     facts(
                         "connection",
                         [
@@ -92,31 +131,26 @@ def shell(settings: Settings, page: Component) -> html.Div:
                     ),
                 ],
             ),
-            html.Main(page),
+            html.Main([header(), html.Div(id="content", tabIndex="-1")]),
             html.Div(id="said", className="unseen", role="status", **marks(aria_live="polite")),
         ],
     )
 
 
-def _links() -> list[html.A]:
-    links = (
-        ("now", "grid", "Overview"),
-        ("traffic", "flow", "Traffic"),
-        ("latency", "clock", "Latency"),
-        ("training", "curve", "Training"),
-        ("models", "cube", "Models"),
-        ("predictions", "list", "Predictions"),
-        ("workers", "chip", "Workers"),
+def _nowhere(path: str, prefix: str) -> Component:
+    return html.Div(
+        className="page nowhere",
+        children=[html.H2("There is no such page"), html.P(path), dcc.Link("To the overview", href=f"{prefix}/")],
+        **marks(data_page="nowhere", data_title="Not found", data_about="", data_path=path),
     )
-    return [html.A([icon(sign), text], href=f"#{anchor}") for anchor, sign, text in links]
 
 
-def header(title: str) -> html.Header:
-    """Title of a page, how live it is, and the controls."""
+def header() -> html.Header:
+    """Title of the page, how live it is, and the controls; `tools` is where parts of the page put theirs."""
     return html.Header(
         className="top",
         children=[
-            html.Div([html.H1(title), html.P(id="subtitle", children=DESCRIPTION)]),
+            html.Div([html.H1("headrace", id="title"), html.P(id="subtitle", children=DESCRIPTION)]),
             html.Div(
                 className="controls",
                 children=[
@@ -147,6 +181,7 @@ def header(title: str) -> html.Header:
                         className="button",
                         **marks(data_do="pause", aria_pressed="false"),
                     ),
+                    html.Div(id="tools", className="tools"),
                     html.Button(
                         [icon("theme")],
                         id="theme",

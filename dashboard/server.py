@@ -23,13 +23,14 @@ async def serve(
     on_ready: Callable[[str], None] = lambda url: None,
     *,
     hosts: Iterable[str] = (),
+    prefix: str = "",
 ) -> None:
     """Serve until SIGINT, SIGTERM or cancellation; open sockets get `GRACE_S` seconds to close.
 
     Port 0 takes a free one; `on_ready` is called with the URL once it answers. Raises SettingsError if the address
     cannot be had.
     """
-    app = create_app(settings, bus, hosts=(*hosts, host))
+    app = create_app(settings, bus, hosts=(*hosts, host), prefix=prefix)
     listener = serving.listen(host, port)
     config = uvicorn.Config(
         app,
@@ -39,4 +40,6 @@ async def serve(
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,
     )
-    await serving.serve(serving.Server(config, lambda: on_ready(serving.url_of(host, listener) + "/")), listener)
+    await serving.serve(
+        serving.Server(config, lambda: on_ready(f"{serving.url_of(host, listener)}{prefix}/")), listener
+    )

@@ -73,6 +73,11 @@ class Viewer:
         self._ping: float | None = None
         self.skipped = 0
 
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Sections that somebody looks at now."""
+        return () if self._paused else self._show or ()
+
     def hear(self, text: str) -> None:
         """Take in what the browser says. Raises ViewerError."""
         if len(text) > HEARD_BYTES:
@@ -142,7 +147,7 @@ async def live(socket: WebSocket, feed: Feed) -> None:
             viewer.hear(text)
             wake.set()
 
-    with feed.watch(wake):
+    with feed.watch(wake, lambda: viewer.watched):
         listening = asyncio.create_task(listen(), name="listening to a browser")
         listening.add_done_callback(lambda _: wake.set())
         try:

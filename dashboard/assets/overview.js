@@ -1,113 +1,13 @@
-/* The overview: writes the store into the page, tiles with every frame, the rest twice a second and only what is in view.
-
-   The one clock of the page is the browser's frame: news marks the page as dirty, the next animation frame draws it. */
+/* The overview: is everything all right? Tiles with every frame, the rest twice a second and only what is in view. */
 "use strict";
 (function (headrace) {
-  const SLOW_MS = 500;
-  const TICK_MS = 250;
-  const STALE_S = 3;
-  const page = { root: null, seen: new Set(), window: 60, paused: false, pausedAt: 0, metric: "", model: "", asked: false, slow: 0 };
-  let connection = null;
-  let store = null;
-
   const byId = (id) => document.getElementById(id);
   const put = (id, text) => headrace.draw.write(byId(id), text);
-
-  /** Ask for a picture in the next animation frame; `all` draws also what a reader holds. */
-  function repaint(all = false) {
-    if (all) {
-      page.slow = 0;
-      page.force = true;
-    }
-    if (page.asked || document.hidden) return;
-    page.asked = true;
-    requestAnimationFrame(() => {
-      page.asked = false;
-      paint();
-    });
-  }
-
-  function paint() {
-    if (!page.root) return;
-    drawPill();
-    if (page.paused && !page.force) return;
-    drawTiles();
-    const now = performance.now();
-    if (now - page.slow < SLOW_MS) return;
-    page.slow = now;
-    drawStrip();
-    const queue = Object.entries(SLOW).filter(([name]) => page.force || page.seen.has(name));
-    page.queue = queue.map(([, one]) => one);
-    page.pictureForce = Boolean(page.force);
-    page.force = false;
-    drawNext();
-  }
-
-  /** One picture in each animation frame: no long task, however many there are. */
-  function drawNext() {
-    const one = page.queue.shift();
-    if (!one) return;
-    one(page.pictureForce);
-    if (page.queue.length) requestAnimationFrame(drawNext);
-  }
-
-  const overview = () => store.sections.overview;
-  const tier = () => store.tier(page.window);
-
-  /** The end of the time axis: the newest frame, or the present if that is late, so that silence shows as a hole. */
-  function end() {
-    if (page.paused) return page.pausedAt;
-    const now = connection.now();
-    return now - store.time > 1.5 ? now : store.time;
-  }
-
-  /** The time axis, in the steps of its tier: a long window need not be drawn twice a second. */
-  function range() {
-    const { step } = tier() || { step: 0 };
-    const until = step ? Math.ceil(end() / step) * step : end();
-    return [headrace.charts.local(until - page.window), headrace.charts.local(until)];
-  }
-
-  /* connection */
-
-  function condition() {
-    const age = store.time ? Math.max(0, connection.now() - store.time) : null;
-    const status = store.sections.status || {};
-    if (!connection.open) {
-      const away = (Date.now() - connection.since) / 1000;
-      if (!store.time && away < 3) return { state: "connecting", text: "connecting", age: "" };
-      return { state: "gone", text: "disconnected", age: headrace.format.duration(away), why: "The dashboard does not answer; trying again for ever." };
-    }
-    if (page.paused) return { state: "paused", text: "paused", age: headrace.format.duration(connection.now() - page.pausedAt) };
-    if (status.bus === "down") {
-      return { state: "stale", text: "no server", age: headrace.format.duration(age), why: status.reason };
-    }
-    if (age === null) return { state: "connecting", text: "no data", age: "", why: "No frame yet: is an aggregator running?" };
-    if (age > STALE_S) return { state: "stale", text: "stale", age: headrace.format.duration(age), why: "No frame comes: is an aggregator running?" };
-    return { state: "live", text: "live", age: headrace.format.duration(age) };
-  }
-
-  function drawPill() {
-    const pill = byId("pill");
-    const now = condition();
-    if (pill.dataset.state !== now.state) {
-      put("said", `${now.text}. ${now.why || ""}`);
-      document.title = now.state === "live" ? "Overview · headrace" : `${now.text} · headrace`;
-    }
-    headrace.draw.mark(pill, "state", now.state);
-    headrace.draw.write(pill.children[1], now.text);
-    headrace.draw.write(pill.children[2], now.age);
-    const { clock } = connection;
-    const tolerance = clock ? `Clock known to ± ${headrace.format.milliseconds(clock.trip * 500)}.` : "";
-    const why = now.why || "Age of the newest data.";
-    if (pill.title !== `${why} ${tolerance}`) pill.title = `${why} ${tolerance}`;
-    put("connection-age", now.state === "live" ? now.age : `${now.age || headrace.format.NONE}`);
-    put("connection-trip", clock ? headrace.format.milliseconds(clock.trip * 1000) : headrace.format.NONE);
-    put("connection-skipped", headrace.format.count(store.skipped));
-    put("connection-viewers", headrace.format.count((store.sections.status || {}).viewers));
-    headrace.draw.mark(page.root, "state", now.state);
-    headrace.draw.mark(page.root, "frames", store.time ? "some" : "none");
-  }
+  const overview = () => headrace.store.sections.overview;
+  const end = () => headrace.clock.end();
+  const seconds = () => headrace.clock.seconds();
+  const tier = () => headrace.clock.tier();
+  const range = () => headrace.clock.range();
 
   /* tiles */
 
@@ -126,7 +26,7 @@
     const shown = tier();
     for (const [name, tile] of Object.entries(TILES)) {
       const box = byId(`tile-${name}`);
-      const value = store.values[name];
+      const value = headrace.store.values[name];
       const [number, unit] = box.children[1].children;
       if (name === "p95") {
         const [text, of] = format.span(value);
@@ -136,14 +36,14 @@
       else headrace.draw.write(number, tile.whole ? format.count(value) : format.number(value));
       headrace.draw.write(box.children[2], overview() ? tile.note() : "");
       drawDelta(box.children[0].lastElementChild, name, tile, until);
-      headrace.draw.sparkline(box.children[3], shown ? shown.times : [], (shown && shown.values[name]) || [], until - page.window, until);
+      headrace.draw.sparkline(box.children[3], shown ? shown.times : [], (shown && shown.values[name]) || [], until - seconds(), until);
     }
   }
 
   function drawDelta(node, name, tile, until) {
-    const seconds = store.tiers[1];
+    const seconds = headrace.store.tiers[1];
     const before = seconds ? seconds.mean(name, until - 65, until - 55) : null;
-    const now = store.tiers[0] ? store.tiers[0].mean(name, until - 5, until) : null;
+    const now = headrace.store.tiers[0] ? headrace.store.tiers[0].mean(name, until - 5, until) : null;
     let text = "";
     let kind = "";
     if (before !== null && now !== null) {
@@ -215,21 +115,22 @@
     }
     const box = byId("alerts");
     const alerts = [...shown.alerts].sort((a, b) => (a.severity === "critical" ? -1 : 1) - (b.severity === "critical" ? -1 : 1));
-    const { state } = page.root.dataset;
+    const { state } = byId("page-overview").dataset;
     const old = state === "stale" || state === "gone";
     const quiet = old ? "" : "quiet";
     draw.mark(box, "kind", alerts.length ? (alerts[0].severity === "critical" ? "critical" : "warning") : quiet);
     const texts = alerts.map((alert) => alert.text || `${alert.name} ${alert.subject || ""}`);
     const more = alerts.length > 1 ? ` · and ${alerts.length - 1} more` : "";
-    const since = alerts.length && alerts[0].since ? ` · for ${format.duration(store.time - alerts[0].since)}` : "";
+    const since = alerts.length && alerts[0].since ? ` · for ${format.duration(headrace.store.time - alerts[0].since)}` : "";
     const said = alerts.length ? `${texts[0]}${since}${more}` : "No alerts";
     draw.write(box.firstElementChild, old ? `Last known: ${said}` : said);
     box.title = texts.join("\n");
-    put("subtitle", subtitle(shown));
   }
 
-  function subtitle(shown) {
-    const status = store.sections.status || {};
+  function subtitle() {
+    const shown = overview();
+    if (!shown) return "";
+    const status = headrace.store.sections.status || {};
     const { product, version } = shown.server;
     return [product && `${headrace.format.name(product)} ${version}`, status.server, `aggregator ${shown.aggregator}`].filter(Boolean).join(" · ");
   }
@@ -247,7 +148,7 @@
 
   const has = (start) => Boolean(tier() && Object.keys(tier().values).some((name) => name.startsWith(start)));
 
-  const SLOW = {
+  const CARDS = {
     traffic: (force) => {
       const found = tier() ? headrace.charts.throughput(tier()) : { traces: [], entries: [] };
       const empty = !found.traces.some((trace) => trace.y.some((value) => value));
@@ -277,9 +178,9 @@
       put("more-models", shown.cut.models ? `and ${shown.cut.models} more` : "");
     },
     predictions: () => {
-      emptied("predictions", !store.tail.length);
+      emptied("predictions", !headrace.store.tail.length);
       if (byId("predictions").matches(":hover")) return;
-      headrace.tables.predictions(store.tail, store.truths, connection.now());
+      headrace.tables.predictions(headrace.store.tail, headrace.store.truths, headrace.connection.now());
       const shown = overview();
       put("shown", shown && shown.scored ? `shown 1 of ${headrace.format.number(Math.max(1, shown.scored / shown.shown))}` : "");
     },
@@ -287,7 +188,7 @@
       const shown = overview();
       emptied("workers", !shown || !shown.workers.length);
       if (!shown) return;
-      headrace.tables.workers(shown.workers, Math.max(0, connection.now() - store.time));
+      headrace.tables.workers(shown.workers, Math.max(0, headrace.connection.now() - headrace.store.time));
       put("more-workers", shown.cut.workers ? `and ${shown.cut.workers} more` : "");
     },
     "server-card": drawServer,
@@ -333,28 +234,29 @@
 
   function chosenMetric(runs) {
     const names = metrics(runs);
-    return names.includes(page.metric) ? page.metric : names[0] || "";
+    return names.includes(headrace.view.get("metric")) ? headrace.view.get("metric") : names[0] || "";
   }
 
   function drawTraining(force) {
     const shown = overview();
     const runs = shown ? shown.runs : [];
     const metric = chosenMetric(runs);
-    const found = headrace.charts.training(runs, store.curves, metric);
+    const found = headrace.charts.training(runs, headrace.store.curves, metric);
     headrace.draw.options(byId("metric"), metrics(runs).map((name) => [name, name]), metric);
     drawChart("training", "training", found, null, force, !found.traces.length);
   }
 
   function chosenModel(models) {
     const keys = models.map((model) => model.key);
-    return keys.includes(page.model) ? page.model : keys[0] || "";
+    return keys.includes(headrace.view.get("model")) ? headrace.view.get("model") : keys[0] || "";
   }
 
-  function detail() {
-    const shown = overview();
-    const key = shown ? chosenModel(shown.models) : "";
-    connection.showing(["overview", "status", ...(key ? [`model:${key}`] : [])]);
-    return store.sections[`model:${key}`];
+  const modelShown = () => (overview() ? chosenModel(overview().models) : "");
+  const detail = () => headrace.store.sections[`model:${modelShown()}`];
+
+  function sections() {
+    const key = modelShown();
+    return ["overview", ...(key ? [`model:${key}`] : [])];
   }
 
   function drawModel() {
@@ -422,117 +324,10 @@
     put("server-uptime", server.uptime_s ? format.duration(server.uptime_s) : format.NONE);
   }
 
-  /* controls */
-
-  function pause(paused) {
-    page.pausedAt = end();
-    page.paused = paused;
-    connection.pause(paused);
-    const button = byId("pause");
-    button.setAttribute("aria-pressed", String(paused));
-    headrace.draw.write(button.lastElementChild, paused ? "Resume" : "Pause");
-    button.firstElementChild.className = `icon ${paused ? "play" : "pause"}`;
-    repaint(!paused);
+  function fast() {
+    drawTiles();
+    drawStrip();
   }
 
-  function setWindow(seconds) {
-    page.window = seconds;
-    const address = new URL(location.href);
-    address.searchParams.set("window", seconds);
-    history.replaceState(history.state, "", address);
-    markWindow();
-    repaint(true);
-  }
-
-  function markWindow() {
-    for (const button of page.root.querySelectorAll("[data-do=window]")) {
-      button.setAttribute("aria-pressed", String(Number(button.dataset.value) === page.window));
-    }
-  }
-
-  const ACTIONS = {
-    pause: () => pause(!page.paused),
-    theme: () => headrace.theme.toggle(),
-    window: (value) => setWindow(Number(value)),
-    line: (key) => {
-      headrace.charts.toggleLine(key);
-      repaint(true);
-    },
-  };
-
-  function onClick(event) {
-    const control = event.target.closest("[data-do]");
-    if (control) ACTIONS[control.dataset.do](control.dataset.value);
-  }
-
-  function onChange(event) {
-    if (event.target.id !== "metric" && event.target.id !== "model") return;
-    page[event.target.id] = event.target.value;
-    repaint(true);
-  }
-
-  /* life */
-
-  /** Which part of the page is at the top, for the navigation. */
-  function markPlace() {
-    if (!page.root) return;
-    const links = [...document.querySelectorAll("#nav a")];
-    const at = (link) => document.querySelector(link.hash)?.getBoundingClientRect().top ?? Infinity;
-    const bottom = window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 2;
-    const passed = links.filter((link) => at(link) < 160);
-    const here = bottom && window.scrollY > 0 ? links[links.length - 1] : passed[passed.length - 1] || links[0];
-    for (const link of links) {
-      if (link === here) link.setAttribute("aria-current", "true");
-      else link.removeAttribute("aria-current");
-    }
-  }
-
-  const watcher = new IntersectionObserver(
-    (changes) => {
-      for (const { target, isIntersecting } of changes) {
-        if (isIntersecting) page.seen.add(target.id);
-        else page.seen.delete(target.id);
-      }
-      page.slow = 0;
-      repaint();
-    },
-    { rootMargin: "80px" },
-  );
-
-  /** Bind to the page when Dash has put it up, and again when it comes back. */
-  function bind() {
-    const root = byId("overview");
-    if (root === page.root) return;
-    page.root = root;
-    page.seen.clear();
-    watcher.disconnect();
-    if (!root) return;
-    root.querySelectorAll(".card").forEach((card) => watcher.observe(card));
-    markWindow();
-    markPlace();
-    repaint(true);
-  }
-
-  function start() {
-    const asked = Number(new URLSearchParams(location.search).get("window"));
-    if ([60, 300, 900].includes(asked)) page.window = asked;
-    store = headrace.store;
-    connection = headrace.connection = new headrace.Connection(store, () => {
-      bind();
-      repaint();
-    });
-    headrace.theme.onChange(() => repaint(true));
-    document.addEventListener("click", onClick);
-    document.addEventListener("change", onChange);
-    document.addEventListener("visibilitychange", () => repaint());
-    document.addEventListener("scroll", markPlace, { passive: true });
-    setInterval(() => {
-      bind();
-      repaint();
-    }, TICK_MS);
-  }
-
-  headrace.repaint = repaint;
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
-  else start();
+  (headrace.pages ??= {}).overview = { sections, fast, cards: CARDS, subtitle };
 })((window.headrace = window.headrace || {}));

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dash import html
+from dash.development.base_component import Component
 
 from headrace.dashboard import figures
-from headrace.dashboard.layout import card, chart, facts, header, hint, legend, marks, table
+from headrace.dashboard.layout import Page, card, chart, facts, hint, legend, marks, table
 
 TILES = (
     ("in", "Throughput in", "events/s"),
@@ -18,18 +19,16 @@ TILES = (
 PREDICTIONS = 10
 
 
-def page() -> html.Div:
-    """The whole page, without a single number."""
-    return html.Div(
-        id="overview",
-        className="page",
-        children=[
-            header("Overview"),
-            _quiet(),
-            html.Div(className="tiles", id="now", children=[_tile(*tile) for tile in TILES]),
-            html.Div(className="grid", children=[*_traffic(), *_latency(), *_training(), *_models(), *_work()]),
-        ],
-    )
+def content() -> list[Component]:
+    """Strip, tiles, cards."""
+    return [
+        _quiet(),
+        html.Div(className="tiles", id="now", children=[_tile(*tile) for tile in TILES]),
+        html.Div(className="grid", children=[*_traffic(), *_latency(), *_training(), *_models(), *_work()]),
+    ]
+
+
+PAGE = Page("overview", "/", "Overview", "grid", "Is everything all right?", content)
 
 
 def _quiet() -> html.Div:
@@ -125,7 +124,7 @@ def _training() -> list[html.Section]:
             "by step; faint: as logged, strong: smoothed",
             [legend("training"), chart("training", figures.training(), "Training metric by step, one line a run")],
             span="w6",
-            aside=[html.Select(id="metric", className="select", **marks(aria_label="Metric"))],
+            aside=[html.Select(id="metric", className="select", **marks(aria_label="Metric", data_view="metric"))],
             empty=hint(
                 'No run yet. In your training script: with Run("name") as run: run.log(step=…, loss=…), or',
                 "headrace demo",
@@ -163,7 +162,7 @@ def _models() -> list[html.Section | html.Div]:
             "labels against predictions",
             [html.Div(id="matrix", className="matrix")],
             span="w4",
-            aside=[html.Select(id="model", className="select", **marks(aria_label="Model"))],
+            aside=[html.Select(id="model", className="select", **marks(aria_label="Model", data_view="model"))],
             empty=hint(
                 "No labels yet: publish prediction.labelled events, and accuracy appears here. To see it:",
                 "headrace demo",

@@ -13,7 +13,7 @@ from headrace.bus import Bus, Commit
 from headrace.channels import FRAMES, JOINED, TAIL
 from headrace.curves import Curve, part_field, run_state
 from headrace.dashboard.feed import Feed
-from headrace.dashboard.sections import overview
+from headrace.dashboard.sections.overview import overview
 from headrace.events import PredictionJoined, PredictionSampled, RunView, stamped
 from headrace.testing import wait_until
 from tests.unit.frames import Story, frame
@@ -77,7 +77,7 @@ async def test_saved_curves_are_there_after_a_restart(bus: Bus) -> None:
 
 async def test_a_label_is_looked_up_while_somebody_watches(bus: Bus) -> None:
     async with following(bus) as feed:
-        with feed.watch(asyncio.Event()):
+        with feed.watch(asyncio.Event(), lambda: ("status",)):
             await bus.publish(
                 TAIL,
                 [PredictionSampled(model="m", version=1, prediction="0-5-1", request="q", inputs=[1.0], label=2)],

@@ -7,8 +7,11 @@ import json
 from typing import Any
 
 from headrace.dashboard import figures
-from headrace.dashboard.pages import overview as page
-from headrace.dashboard.sections import MODELS_SHOWN, RUNS_SHOWN, Sections, Status, model_detail, overview, sample_rows
+from headrace.dashboard.layout import Page
+from headrace.dashboard.pages import PAGES
+from headrace.dashboard.sections import Sections, Status
+from headrace.dashboard.sections.overview import MODELS_SHOWN, RUNS_SHOWN, model_detail, overview
+from headrace.dashboard.sections.rows import sample_rows
 from headrace.dashboard.state import State
 from headrace.events import (
     GroupView,
@@ -194,14 +197,12 @@ def test_figures_keep_what_a_reader_zoomed() -> None:
     assert figures.latency()["layout"]["yaxis"]["type"] == "log"
 
 
-def test_every_id_on_the_page_is_there_once_and_every_card_is_named() -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_id_on_a_page_is_there_once_and_every_card_is_named(page: Page) -> None:
     ids: list[str] = []
-    cards = 0
-    tree: Any = page.page()
+    tree: Any = page.root()
     for component in tree._traverse():
         ids += [component.id] if getattr(component, "id", None) else []
         if "card" in str(getattr(component, "className", "")).split():
-            cards += 1
             assert component.to_plotly_json()["props"]["aria-labelledby"] == f"title-{component.id}"
     assert len(ids) == len(set(ids))
-    assert cards == 12

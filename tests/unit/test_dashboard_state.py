@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from headrace.curves import Curve
 from headrace.dashboard.history import History, Tier
-from headrace.dashboard.sections import overview
+from headrace.dashboard.sections.overview import overview
 from headrace.dashboard.series import recent_labels, values, wilson
 from headrace.dashboard.state import MOMENTS, State
 from headrace.events import (

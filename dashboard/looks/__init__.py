@@ -1,0 +1,30 @@
+"""What is not in the frames is looked up: once a second, and only while somebody watches the sections that need it.
+
+So the cost of a look depends on who watches, not on how much is published. A look bounds what it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+import msgspec
+
+from headrace.bus import Bus
+from headrace.dashboard.looks.labels import Labels
+from headrace.dashboard.state import State
+
+
+class Look(Protocol):
+    """One question to the server."""
+
+    def wants(self, name: str) -> bool:
+        """Whether it fills the section of this name."""
+
+    async def look(self, bus: Bus, state: State, names: Collection[str]) -> Mapping[str, msgspec.Struct]:
+        """What it found of the sections watched. Raises HeadraceError; a second later it is asked again."""
+
+
+def looks() -> list[Look]:
+    """Those of one dashboard."""
+    return [Labels()]

@@ -1,0 +1,118 @@
+"""What a browser can ask to see, by name, and the bytes of it: each section is made once, for all browsers.
+
+    status               the dashboard itself: the bus, its viewers
+    overview             everything on the overview page but the curves
+    model:NAME@VERSION   one model version: confusion matrix, confidence, class mix, errors of regression
+
+A section is made from the state by the maker of the word before the colon, or is what a look found (`looks/`). One that
+says the same as before is the same object as before, so that a socket need not send it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from headrace.curves import LIMIT
+from headrace.dashboard.sections.overview import model_detail, overview
+from headrace.dashboard.sections.rows import moment_row, sample_rows, short_points, truth_texts
+from headrace.dashboard.state import Moment, State
+
+Maker = Callable[[State, str], msgspec.Struct | None]
+"""Makes a section from the state and what stands after the colon; None if there is no such thing (yet)."""
+
+MAKERS: dict[str, Maker] = {
+    "overview": lambda state, _: overview(state),
+    "model": model_detail,
+}
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The section about the dashboard's own process. `bus`: starting, up, down."""
+
+    bus: str
+    reason: str
+    viewers: int
+    prefix: str
+    server: str
+    live: int
+    healed: int
+    lost: int
+    unknown: int
+
+
+class Sections:
+    """The bytes of sections and moments, made when first asked for and shared by all sockets."""
+
+    def __init__(
+        self,
+        state: Callable[[], State],
+        status: Callable[[], Status],
+        found: Mapping[str, msgspec.Struct] | None = None,
+    ) -> None:
+        self._current = state
+        self._found: Mapping[str, msgspec.Struct] = {} if found is None else found
+        self._status = status
+        self._of: State | None = None
+        self._made: dict[str, tuple[int, bytes]] = {}
+        self._moments: dict[int, bytes] = {}
+        self._history: tuple[int, bytes] = (-1, b"")
+        self._encoder = msgspec.json.Encoder()
+
+    def section(self, name: str) -> bytes | None:
+        """JSON of a section, the same object while it says the same; None if there is no such thing (yet)."""
+        state = self._state()
+        made = self._made.get(name)
+        if name == "status":
+            return self._keep(name, state.number, self._status())
+        if name in self._found:
+            return self._keep(name, state.number, self._found[name])
+        if made is not None and made[0] == state.number:
+            return made[1]
+        word, _, rest = name.partition(":")
+        maker = MAKERS.get(word)
+        view = None if maker is None else maker(state, rest)
+        return None if view is None else self._keep(name, state.number, view)
+
+    def moment(self, moment: Moment) -> bytes:
+        """JSON of a moment."""
+        state = self._state()
+        made = self._moments.get(moment.number)
+        if made is None:
+            made = self._moments[moment.number] = self._encoder.encode(moment_row(moment, state))
+            for number in [number for number in self._moments if number < state.moments[0].number]:
+                del self._moments[number]
+        return made
+
+    def history(self) -> bytes:
+        """JSON of what a browser that knows nothing needs: the tiers, the curves, the tail and its truths."""
+        state = self._state()
+        if self._history[0] != state.number:
+            past = {
+                "tiers": state.history.columns(),
+                "curves": {
+                    run: {metric: (curve.stride, short_points(curve.points())) for metric, curve in metrics.items()}
+                    for run, metrics in state.curves.items()
+                },
+                "limit": LIMIT,
+                "tail": sample_rows(state.tail, state),
+                "truths": truth_texts(state.truths, state),
+            }
+            self._history = (state.number, self._encoder.encode(past))
+        return self._history[1]
+
+    def _state(self) -> State:
+        state = self._current()
+        if state is not self._of:
+            self._of = state
+            self._made, self._moments, self._history = {}, {}, (-1, b"")
+        return state
+
+    def _keep(self, name: str, number: int, view: msgspec.Struct) -> bytes:
+        made = self._encoder.encode(view)
+        before = self._made.get(name)
+        if before is not None and before[1] == made:
+            made = before[1]
+        self._made[name] = (number, made)
+        return made
