@@ -6,6 +6,8 @@ import base64
 import json
 from typing import Any
 
+import pytest
+
 from headrace.dashboard import figures
 from headrace.dashboard.layout import Page
 from headrace.dashboard.pages import PAGES
