@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable
 
 from headrace.channels import (
+    ACTIONS,
     ALERTS,
     DEAD,
     FRAMES,
@@ -26,7 +27,7 @@ from headrace.channels import (
 )
 from headrace.events import Frame, ModelView
 
-HOUSEKEEPING = frozenset({TAIL, MODELS, WORKERS, ALERTS, FRAMES, FRAMES_LONG})
+HOUSEKEEPING = frozenset({TAIL, MODELS, WORKERS, ALERTS, ACTIONS, FRAMES, FRAMES_LONG})
 """Channels that tell headrace of itself; their groups are nobody's queue."""
 
 DERIVED = HOUSEKEEPING | {RESULTS, JOINED, DEAD}

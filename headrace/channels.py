@@ -34,6 +34,7 @@ RUNS: Final = "runs"
 MODELS: Final = "models"
 WORKERS: Final = "workers"
 ALERTS: Final = "alerts"
+ACTIONS: Final = "actions"
 DEAD: Final = "dead"
 FRAMES: Final = "frames"
 FRAMES_LONG: Final = "frames-long"
@@ -51,6 +52,7 @@ BUILT_IN: Final = (
     MODELS,
     WORKERS,
     ALERTS,
+    ACTIONS,
     DEAD,
     FRAMES,
     FRAMES_LONG,

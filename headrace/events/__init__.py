@@ -27,6 +27,7 @@ from headrace.events.inference import (
     PredictionScored,
 )
 from headrace.events.operations import (
+    ActionTaken,
     Alert,
     EntryDead,
     ModelPromoted,
@@ -56,10 +57,12 @@ AnyEvent = (
     | ModelPromoted
     | ModelRefused
     | Alert
+    | ActionTaken
     | Frame
 )
 
 __all__ = [
+    "ActionTaken",
     "Alert",
     "AlertView",
     "AnyEvent",

@@ -94,3 +94,14 @@ class Alert(Event, frozen=True, kw_only=True, tag="alert"):
     state: Literal["raised", "cleared"]
     severity: Literal["warning", "critical"] = "warning"
     text: str = ""
+
+
+class ActionTaken(Event, frozen=True, kw_only=True, tag="action.taken"):
+    """Somebody changed something by hand: `promote`, `rollback`, `requeue` or `discard`; `subject` is what."""
+
+    action: str
+    actor: str = ""
+    """Who: `local` without a login, else the role that signed in."""
+    text: str = ""
+    count: int = 1
+    """How many things it was done to."""

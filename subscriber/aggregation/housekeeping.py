@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headrace.bus import Bus, GroupState
-from headrace.channels import AGGREGATORS, ALERTS, DEAD, FRAMES, FRAMES_LONG, MODELS, RUNS, TAIL
+from headrace.channels import ACTIONS, AGGREGATORS, ALERTS, DEAD, FRAMES, FRAMES_LONG, MODELS, RUNS, TAIL
 from headrace.settings import Settings
 from headrace.subscriber.aggregation.frame import Place, silences
 
@@ -36,7 +36,7 @@ def retention(channel: str, settings: Settings) -> Retention:
         return Retention(settings.frames_s, settings.retention_bytes // _FRAME_SHARE)
     if channel == FRAMES_LONG:
         return Retention(settings.frames_long_s, settings.retention_bytes // _FRAME_SHARE)
-    if channel in (RUNS, MODELS, ALERTS, DEAD):
+    if channel in (RUNS, MODELS, ALERTS, ACTIONS, DEAD):
         return Retention(settings.runs_s, settings.retention_bytes)
     return Retention(settings.retention_s, settings.retention_bytes)
 
