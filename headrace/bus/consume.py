@@ -322,6 +322,8 @@ class Consumer:
             raw = await self._client.xautoclaim(
                 self._log, self.group, name, self._settings.claim_ms, "0-0", count=self._bound.next_count()
             )
+        if raw[0] not in (b"0-0", "0-0"):
+            self._next_claim_s = 0.0  # there was no end of it yet: go on at once
         batch = _batch(name, raw[1])
         if batch is None:
             await self._forget([name])

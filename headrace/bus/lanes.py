@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from hiredis import pack_command
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 REST_S = 1.0
@@ -62,8 +63,8 @@ class SyncLanes:
         except IndexError:
             used_at, lane = now, self._pool.get_connection()
         try:
-            if now - used_at > REST_S and lane.can_read():  # closed by the server meanwhile
-                lane.disconnect()
+            if now - used_at > REST_S:
+                _look(lane)
             lane.send_packed_command([pack_command(parts)])
             return lane.read_response()
         except (Exception, KeyboardInterrupt) as error:
@@ -77,3 +78,13 @@ class SyncLanes:
         """Give the connections back to the client."""
         while self._idle:
             self._pool.release(self._idle.pop()[1])
+
+
+def _look(lane: Any) -> None:
+    """Give up a connection that the server closed meanwhile; the next command makes it anew."""
+    try:
+        stands = not lane.can_read()
+    except (RedisConnectionError, OSError):
+        stands = False
+    if not stands:
+        lane.disconnect()
