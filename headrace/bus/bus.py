@@ -37,7 +37,7 @@ from headrace.settings import Settings
 if TYPE_CHECKING:
     import redis.asyncio
 
-    from headrace.bus.consume import Consumer
+    from headrace.bus.consume import Consumer, GivenUp
     from headrace.bus.subscribe import Subscription
 
 Decided = Callable[["Bus", int, str], Awaitable[tuple[Position, list[Position]]]]
@@ -197,15 +197,19 @@ class Bus:
         partition: int = 0,
         start: Literal["start", "now"] = "start",
         decided: Decided | None = None,
+        given_up: GivenUp | None = None,
     ) -> Consumer:
         """Share the work on a channel with the other members of `group`; each entry gets one durable outcome.
 
         `decided` tells which entries have one, should somebody delete the group; without it the consumer then stops
-        with GroupLostError, for it could only do everything again.
+        with GroupLostError, for it could only do everything again. `given_up` may add to the decision about an entry
+        that killed its workers, such as a reply.
         """
         from headrace.bus.consume import Consumer
 
-        return Consumer(self, channel, group, worker=worker, partition=partition, start=start, decided=decided)
+        return Consumer(
+            self, channel, group, worker=worker, partition=partition, start=start, decided=decided, given_up=given_up
+        )
 
     async def listen(
         self, *live: str, patterns: Sequence[str] = ()

@@ -106,6 +106,10 @@ class Decision(Commit):
         self.count(f"dead:{self.channel}:{self.group}")
 
 
+GivenUp = Callable[[Decision, str], None]
+"""Told of the decision that makes a dead letter of an entry whose workers all died, and the reason, to add to it."""
+
+
 class Consumer:
     """A member of a group on one partition. A context manager; `async for` gives batches until `stop` is called."""
 
@@ -119,10 +123,12 @@ class Consumer:
         partition: int,
         start: Literal["start", "now"],
         decided: Decided | None = None,
+        given_up: GivenUp | None = None,
     ) -> None:
         self.bus, self.channel, self.group, self.partition, self.worker = bus, channel, group, partition, worker
         self._start = start
         self._decided = decided
+        self._given_up = given_up
         self._settings = bus.settings
         self._client: Any = bus._client
         self._log = bus.names.log(channel, partition)
@@ -349,7 +355,10 @@ class Consumer:
             self._claimed.append(alone)
             return
         work = self.commit(alone)
-        work.dead(alone.ids[0], f"delivered {deliveries} times, and no worker lived to decide it")
+        reason = f"delivered {deliveries} times, and no worker lived to decide it"
+        work.dead(alone.ids[0], reason)
+        if self._given_up:
+            self._given_up(work, reason)
         await self.finish(work)
 
     async def _reclaim(self, due: list[tuple[Position, str]]) -> Batch | None:

@@ -97,7 +97,12 @@ class Scorer:
 
     async def _consume(self, partition: int, stop: asyncio.Event, burst: bool) -> None:
         async with self.bus.consume(
-            REQUESTS, SCORERS, worker=self.worker, partition=partition, decided=decided
+            REQUESTS,
+            SCORERS,
+            worker=self.worker,
+            partition=partition,
+            decided=decided,
+            given_up=self._given_up,
         ) as consumer:
             self._consumers.append(consumer)
             if stop.is_set():
@@ -190,6 +195,14 @@ class Scorer:
                 request, batch.ids[place], batch.payloads[place], work.partition, reason, time.time()
             )
             self._reply(work, live, payload)
+
+    def _given_up(self, work: Decision, reason: str) -> None:
+        """Tell who asked that the request killed its workers and will not be tried again."""
+        with suppress(CodecError):
+            request = decode(work.batch.payloads[0])
+            if isinstance(request, PredictionRequested) and request.reply_to:
+                spelled, payload = work.batch.ids[0], work.batch.payloads[0]
+                self._reply(work, *results.rejection(request, spelled, payload, work.partition, reason, time.time()))
 
     def _count(self, work: Decision, counters: Mapping[str, int]) -> None:
         for name, n in counters.items():

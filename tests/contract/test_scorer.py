@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -31,6 +31,10 @@ from headrace.subscriber.scoring.scorer import Scorer
 from headrace.subscriber.scoring.shelf import Shelf
 from headrace.testing import wait_until
 from headrace.waiting import Waiting
+
+if TYPE_CHECKING:
+    from headrace.settings import Settings
+    from tests.contract.conftest import OpenBus
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +149,43 @@ async def test_requesters_are_answered_by_push(any_bus: Bus, registry: Registry)
     assert by_type[PredictionScored].names == [str(n) for n in range(10)]
     assert by_type[PredictionRejected].request == bad.id
     assert stranger.id in await results(any_bus)
+
+
+async def test_a_requester_hears_that_its_request_killed_its_workers(
+    any_settings: Settings, open_bus: OpenBus, registry: Registry
+) -> None:
+    bus = await open_bus(any_settings, claim_ms=1, max_attempts=3)
+    live = bus.names.reply("me")
+    pushed: list[bytes] = []
+    listening = asyncio.Event()
+
+    async def listen() -> None:
+        async for pushes in bus.listen(live):
+            listening.set()
+            pushed.extend(payload for _, payload in pushes or ())
+
+    ears = asyncio.create_task(listen())
+    await wait_until(listening.is_set)
+    await bus.consume(REQUESTS, SCORERS, worker="w")._create()
+    [request] = requests(1, reply_to=live)
+    await bus.publish(REQUESTS, [request])
+
+    async def left_alone() -> bool:
+        rows = await bus._client.xpending_range(bus.names.log(REQUESTS), SCORERS, min="-", max="+", count=9)
+        return all(row["time_since_delivered"] >= 2 for row in rows)
+
+    for _ in range(3):
+        assert await bus.consume(REQUESTS, SCORERS, worker="victim").next() is not None
+        await wait_until(left_alone)
+    await burst(bus, registry)
+    await wait_until(lambda: len(pushed) == 1, description="the reply")
+    ears.cancel()
+    await asyncio.gather(ears, return_exceptions=True)
+    reply = decode(pushed[0])
+    assert isinstance(reply, PredictionRejected)
+    assert reply.request == request.id
+    assert reply.reason == "delivered 3 times, and no worker lived to decide it"
+    assert len(await bus.read(DEAD)) == 1
 
 
 async def test_predictions_that_expect_a_label_wait_for_it(any_bus: Bus, registry: Registry) -> None:
