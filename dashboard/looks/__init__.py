@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from headrace.bus import Bus
+from headrace.dashboard.looks.clock import Clocks
 from headrace.dashboard.looks.labels import Labels
 from headrace.dashboard.state import State
 
@@ -27,4 +28,4 @@ class Look(Protocol):
 
 def looks() -> list[Look]:
     """Those of one dashboard."""
-    return [Labels()]
+    return [Clocks(), Labels()]

@@ -1,6 +1,7 @@
 """What a browser can ask to see, by name, and the bytes of it: each section is made once, for all browsers.
 
     status               the dashboard itself: the bus, its viewers
+    clock                the server's clock against the dashboard's
     overview             everything on the overview page but the curves
     model:NAME@VERSION   one model version: confusion matrix, confidence, class mix, errors of regression
 

@@ -11,7 +11,9 @@ import msgspec
 from headrace.curves import Point
 from headrace.dashboard.series import wilson
 from headrace.dashboard.state import Moment, Sample, State
-from headrace.events import Frame, ModelView
+from headrace.errors import HeadraceError
+from headrace.events import Frame, ModelView, PredictionSampled
+from headrace.positions import Handle
 
 PIXELS_SHOWN = 32 * 32
 NAME_SHOWN = 60
@@ -35,6 +37,8 @@ class SampleRow(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float | None
     latency_ms: float | None
     created: float
+    stamps: list[float]
+    """Created, appended, received, scored, committed: Unix seconds by the clock of whoever did it; 0 = not known."""
     pixels: str
     shape: tuple[int, int] | None
 
@@ -88,7 +92,8 @@ def truth_texts(truths: Mapping[str, float], state: State) -> dict[str, str]:
 
 def _sample_row(sample: Sample, model: ModelView | None) -> SampleRow:
     event = sample.event
-    done = event.time or sample.position.ms / 1000
+    committed = sample.position.ms / 1000
+    done = event.scored or event.time or committed
     value = "" if event.value is None else f"{event.value:.4g}"
     return SampleRow(
         id=event.prediction,
@@ -97,9 +102,18 @@ def _sample_row(sample: Sample, model: ModelView | None) -> SampleRow:
         confidence=short(event.confidence) if event.label is not None else None,
         latency_ms=round(max(0.0, done - event.created) * 1000, 3) if event.created else None,
         created=round(event.created or done, 3),
+        stamps=[round(at, 4) for at in (event.created, appended(event), event.received, event.scored, committed)],
         pixels=grey(event.inputs),
         shape=shape_of(event.inputs, model),
     )
+
+
+def appended(event: PredictionSampled) -> float:
+    """When the request was logged, as its handle says; 0 for a handle that says nothing."""
+    try:
+        return Handle.parse(event.prediction).position.ms / 1000
+    except HeadraceError:
+        return 0.0
 
 
 def key_of(model: ModelView) -> str:

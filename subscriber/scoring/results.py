@@ -114,8 +114,9 @@ def sample(
     worker: str,
     received: float,
     rows: int,
+    now: float = 0.0,
 ) -> PredictionSampled:
-    """The last request of `scored`, its first row, for the page."""
+    """The last request of `scored`, its first row, for the page; scored `now`, Unix seconds."""
     request, place = scored.requests[-1], scored.places[-1]
     row = sum(scored.rows[:-1])
     scores = scored.scores
@@ -133,6 +134,7 @@ def sample(
         confidence=float(scores.probabilities[row].max()) if classified else 0.0,  # type: ignore[index]
         created=request.time,
         received=received,
+        scored=now,
         rows_scored=rows,
         worker=worker,
     )

@@ -278,7 +278,7 @@ class Story:
         sure = min(0.999, 0.62 + chance.random() * 0.5) if label == actual else 0.35 + chance.random() * 0.3
         return PredictionSampled(
             id=f"s{number}",
-            time=t + 0.0021 + self.depth(t) / 1e5,
+            time=t + 0.0011,
             model="digits",
             version=3,
             prediction=f"0-{int(t * 1000)}-{number}",
@@ -287,7 +287,8 @@ class Story:
             label=label,
             confidence=sure,
             created=t,
-            received=t + 0.001,
+            received=t + 0.001 + self.depth(t) / 1e5,
+            scored=t + 0.0021 + self.depth(t) / 1e5,
             rows_scored=40,
             worker="scorer-0",
         )
@@ -376,6 +377,9 @@ class StoryBus(Bus):
     ) -> Subscription:
         return StorySubscription(self, channels)
 
+    async def time(self) -> float:
+        return time.time()
+
     async def close(self) -> None:
         pass
 
@@ -404,7 +408,7 @@ class StorySubscription(Subscription):
             if bus.silent:
                 continue
             now = time.time()
-            fresh = [bus.story.sample(now - 0.01 * n, int(now * 100) * 8 + n) for n in range(2)]
+            fresh = [bus.story.sample(now - 0.04 - 0.01 * n, int(now * 100) * 8 + n) for n in range(2)]
             samples.extend(fresh)
             number += 1
             place = Position(int(now * 1000), number)
