@@ -98,7 +98,7 @@ class PredictionSampled(Event, frozen=True, kw_only=True, tag="prediction.sample
     """By the clock of whoever asked; 0 where the request does not say. Unix seconds, as the two below."""
     received: float = 0.0
     scored: float = 0.0
-    """When its worker had read the request, and when it had the result and began to commit it; by the worker's clock."""
+    """When its worker had read the request, and when it had the result; by the worker's clock."""
     rows_scored: int = 0
     """Rows scored by this worker since its previous sample."""
     worker: str = ""

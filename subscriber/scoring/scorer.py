@@ -219,7 +219,8 @@ class Scorer:
         if len(row) <= IMAGE_VALUES:
             self._sampled_s = now
             rows, self._rows_since_sample = self._rows_since_sample, 0
-            work.append(TAIL, [results.sample(scored, batch.ids, row, partition, self.worker, batch.read_at, rows)])
+            stamps = batch.read_at, rows, time.time()
+            work.append(TAIL, [results.sample(scored, batch.ids, row, partition, self.worker, *stamps)])
 
     async def _write_late_forever(self) -> None:
         """Write the latencies that wait for a next commit, should none come."""

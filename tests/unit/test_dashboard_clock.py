@@ -11,7 +11,7 @@ from tests.unit.frames import Story, StoryBus
 
 
 class Far(StoryBus):
-    """A server whose clock is seven seconds ahead, and whose answers take as long as `trips` say, all on the way back."""
+    """A server whose clock is seven seconds ahead; its answers take as long as `trips` say, all on the way back."""
 
     def __init__(self, trips: list[float]) -> None:
         super().__init__(Settings(), Story(), past_s=0)
