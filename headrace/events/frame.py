@@ -83,6 +83,19 @@ class ModelView(View, frozen=True, kw_only=True):
 
     name: str
     version: int
+    calibration: list[tuple[int, int, float]] = []
+    """(joined, correct, sum of confidence) in equal bins of confidence from 0 to 1."""
+    residual_width: float = 0.0
+    residual_first: int = 0
+    residuals: list[int] = []
+    """Counts of predicted minus actual: bin i begins at (residual_first + i) * residual_width."""
+    errors: list[tuple[float, int, float, float, float, float]] = []
+    """(Unix seconds, joined, sums of absolute error, squared error, actual, squared actual) for the last minute."""
+    pairs: list[tuple[float, float]] = []
+    """The newest (predicted, actual) of a regression, oldest first."""
+    worst: list[tuple[str, int, float, float, float]] = []
+    """(prediction, row in its request, predicted, actual, confidence), the worst first: wrong with the highest
+    confidence, or farthest off; of the last minutes that had any."""
     champion: bool = False
     kind: str = "classification"
     labels: list[str] = []
@@ -102,6 +115,8 @@ class ModelView(View, frozen=True, kw_only=True):
     """Metrics on held-out rows from training."""
 
 
+    mix: list[int] = []
+    """Predicted classes over 30 s; of more than 12 classes the last counts all the others."""
 class RunView(View, frozen=True, kw_only=True):
     """One training run over its ranks. `state`: running, stalled, finished, failed, crashed."""
 

@@ -33,6 +33,8 @@ MODELS: Final = 50
 
 
 class Place(NamedTuple):
+DETAILED: Final = 12
+"""Models whose pairs, residuals and worst mistakes are in the frame."""
     """One partition of one channel."""
 
     channel: str
@@ -138,7 +140,7 @@ def model_views(
     serving = set(champions.items())
     seen = sorted(serving) + sorted(statistics.models() - serving, key=lambda key: (key[0], -key[1]))
     views = []
-    for model, version in seen[:MODELS]:
+    for place, (model, version) in enumerate(seen[:MODELS]):
         card = cards(model, version)
         of = f"{model}:{version}"
         requests = statistics.total(f"req:{of}")
@@ -157,7 +159,7 @@ def model_views(
                 latency=statistics.latency("total", f"lat:{of}") if requests else None,
                 classes=statistics.classes(model, version),
                 confidence=statistics.confidence(model, version),
-                quality=merged(quality, model, version, now),
+                quality=merged(quality, model, version, now, detailed=place < DETAILED),
                 scores=dict(card.metrics) if card else {},
             )
         )
@@ -168,6 +170,7 @@ def live_view(workers: Workers, intake: IntakeCounts) -> LiveView:
     """What all processes saw of the live side, and what was taken in."""
     counts = workers.counts()
     return LiveView(
+                mix=statistics.mix(model, version),
         live=counts.live,
         healed=counts.healed,
         lost=counts.lost,

@@ -1,6 +1,6 @@
 """Labels that meet their predictions: joined once each, or refused with a reason. Pure.
 
-    labels + waiting predictions ──> join ──> PredictionJoined ──> Quality.fold ──> QualityView
+    labels + waiting predictions ──> join ──> PredictionJoined ──> Quality.fold (tally.py) ──> QualityView
 
 Nothing is guessed: a label that does not fit its model becomes a dead letter, and one that finds no prediction although
 its request is decided (a second label, one after the horizon, one for a request that asked for none) is counted as
@@ -12,19 +12,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from headrace.errors import CodecError, EventError
 from headrace.events import PredictionJoined, PredictionLabelled, QualityView
 from headrace.positions import Handle, Position
+from headrace.subscriber.aggregation.tally import Tally
+from headrace.subscriber.aggregation.tally import merged as tally_merged
 from headrace.waiting import Waiting
-
-CLASSES: Final = 50
-"""A confusion matrix is kept up to this many classes; accuracy is always."""
-SLICE_S: Final = 10
-SLICES: Final = 30
 
 
 class ModelCard(Protocol):
@@ -147,27 +144,11 @@ def _class(label: str | float, names: list[str], found: Waiting) -> int:
     return index
 
 
-class _Tally(msgspec.Struct, omit_defaults=True):
-    """What labels said of one model version, as it is saved."""
-
-    joined: int = 0
-    correct: int = 0
-    confusion: list[list[int]] = []
-    wide: bool = False
-    """Too many classes for a matrix."""
-    sum_abs: float = 0.0
-    sum_sq: float = 0.0
-    sum_y: float = 0.0
-    sum_y2: float = 0.0
-    recent: list[tuple[int, int, int]] = []
-    regression: bool = False
-
-
 class Quality:
     """Running quality of every model version of one partition, folded from joined predictions."""
 
     def __init__(self) -> None:
-        self._tallies: dict[tuple[str, int], _Tally] = {}
+        self._tallies: dict[tuple[str, int], Tally] = {}
         self._dirty: set[tuple[str, int]] = set()
 
     def fold(self, event: PredictionJoined, at: float) -> None:
@@ -175,23 +156,9 @@ class Quality:
         key = (event.model, event.version)
         tally = self._tallies.get(key)
         if tally is None:
-            tally = self._tallies[key] = _Tally(regression=not event.confidence)
+            tally = self._tallies[key] = Tally(regression=not event.confidence)
         self._dirty.add(key)
-        tally.joined += len(event.actual)
-        correct = 0
-        if tally.regression:
-            for predicted, actual in zip(event.predicted, event.actual, strict=True):
-                error = predicted - actual
-                tally.sum_abs += abs(error)
-                tally.sum_sq += error * error
-                tally.sum_y += actual
-                tally.sum_y2 += actual * actual
-        else:
-            pairs = [(int(a), int(p)) for a, p in zip(event.actual, event.predicted, strict=True)]
-            correct = sum(actual == predicted for actual, predicted in pairs)
-            _confuse(tally, pairs)
-        tally.correct += correct
-        _remember(tally.recent, int(at) // SLICE_S * SLICE_S, len(event.actual), correct)
+        tally.fold(event, at)
 
     def keys(self) -> set[tuple[str, int]]:
         """Model versions that were ever joined."""
@@ -220,65 +187,13 @@ class Quality:
         return quality
 
 
-def merged(partitions: Sequence[Quality], model: str, version: int, now: float) -> QualityView:
-    """The quality of one version over partitions."""
+def merged(
+    partitions: Sequence[Quality], model: str, version: int, now: float, *, detailed: bool = True
+) -> QualityView:
+    """The quality of one version over partitions; see `tally.merged`."""
     found = [tally for part in partitions if (tally := part._tallies.get((model, version))) is not None]
-    recent: dict[int, list[int]] = {}
-    for tally in found:
-        for time, joined, correct in tally.recent:
-            if time > now - SLICE_S * SLICES:
-                slot = recent.setdefault(time, [0, 0])
-                slot[0] += joined
-                slot[1] += correct
-    confusion: list[list[int]] = []
-    if found and not any(tally.wide for tally in found):
-        size = max(len(tally.confusion) for tally in found)
-        confusion = [[0] * size for _ in range(size)]
-        for tally in found:
-            for row, counts in zip(confusion, tally.confusion, strict=False):
-                for index, count in enumerate(counts):
-                    row[index] += count
-    return QualityView(
-        joined=sum(tally.joined for tally in found),
-        correct=sum(tally.correct for tally in found),
-        confusion=confusion,
-        sum_abs=math.fsum(tally.sum_abs for tally in found),
-        sum_sq=math.fsum(tally.sum_sq for tally in found),
-        sum_y=math.fsum(tally.sum_y for tally in found),
-        sum_y2=math.fsum(tally.sum_y2 for tally in found),
-        recent=[(float(time), joined, correct) for time, (joined, correct) in sorted(recent.items())],
-    )
-
-
-def _confuse(tally: _Tally, pairs: list[tuple[int, int]]) -> None:
-    if tally.wide:
-        return
-    size = 1 + max((max(pair) for pair in pairs), default=-1)
-    if size > CLASSES:
-        tally.wide, tally.confusion = True, []
-        return
-    matrix = tally.confusion
-    if size > len(matrix):
-        for row in matrix:
-            row.extend([0] * (size - len(row)))
-        matrix.extend([0] * size for _ in range(size - len(matrix)))
-    for actual, predicted in pairs:
-        matrix[actual][predicted] += 1
-
-
-def _remember(recent: list[tuple[int, int, int]], time: int, joined: int, correct: int) -> None:
-    """Add to the slice of `time`; a late one goes where it belongs, and only the newest slices stay."""
-    for place in range(len(recent) - 1, -1, -1):
-        if recent[place][0] == time:
-            recent[place] = (time, recent[place][1] + joined, recent[place][2] + correct)
-            return
-        if recent[place][0] < time:
-            recent.insert(place + 1, (time, joined, correct))
-            break
-    else:
-        recent.insert(0, (time, joined, correct))
-    del recent[:-SLICES]
+    return tally_merged(found, now, detailed=detailed)
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Tally).decode
+_decode = msgspec.msgpack.Decoder(Tally).decode

@@ -27,8 +27,9 @@ WINDOWS: Final = (SHORT, MIDDLE, LONG)
 SETTLED_S: Final = 0.05
 """A second read so long after its end is final; covers the error in what is known of the server's clock."""
 _KEPT_TOTALS: Final = ("req:", "row:", "dead:", "unmatched")
-_BY_KIND: Final = {"lat": (MIDDLE,), "cls": (LONG,), "conf": (LONG,)}
+_BY_KIND: Final = {"lat": (MIDDLE,), "cls": (MIDDLE, LONG), "conf": (LONG,)}
 """Windows of counters that are only asked for there; all others keep all three."""
+MIX: Final = 12
 STAGES: Final = ("wait", "model", "commit", "total")
 
 Counters = Mapping[str, int]
@@ -108,9 +109,9 @@ class Statistics:
         """Counts since the log began, of a counter that is totalled."""
         return self._totals.counts.get(name, 0) + self._running.get(name, 0)
 
-    def histogram(self, family: str) -> dict[int, int]:
+    def histogram(self, family: str, window: int = 0) -> dict[int, int]:
         """Counts by the last number of the counters' names: `lat:...` over 30 s, `cls:...`, `conf:...` over 5 min."""
-        window = _BY_KIND.get(family.partition(":")[0], WINDOWS)[-1]
+        window = window or _BY_KIND.get(family.partition(":")[0], WINDOWS)[-1]
         sums, running = self._sums[window], self._running
         found: dict[int, int] = {}
         for index, name in self._families.get(family, {}).items():
@@ -128,6 +129,11 @@ class Statistics:
     def classes(self, model: str, version: int) -> list[int]:
         """Predicted classes over 5 min, by class index."""
         return _dense(self.histogram(f"cls:{model}:{version}"), 0)
+
+    def mix(self, model: str, version: int) -> list[int]:
+        """Predicted classes over 30 s; beyond MIX of them the last one stands for all the others."""
+        counts = _dense(self.histogram(f"cls:{model}:{version}", MIDDLE), 0)
+        return counts if len(counts) <= MIX else [*counts[: MIX - 1], sum(counts[MIX - 1 :])]
 
     def confidence(self, model: str, version: int) -> list[int]:
         """Confidence over 5 min in 20 equal bins; empty without any."""

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from headrace.errors import CodecError, EventError
 from headrace.events import PredictionJoined, PredictionLabelled
 from headrace.positions import Position
-from headrace.subscriber.aggregation.quality import CLASSES, SLICES, Joining, Label, Quality, addressed, join, merged
+from headrace.subscriber.aggregation.quality import Joining, Label, Quality, addressed, join, merged
+from headrace.subscriber.aggregation.tally import BINS, CLASSES, HALF, PAIRS, SLICES, SPAN_S, SPANS, WORST
 from headrace.waiting import Waiting
 
 
@@ -213,3 +214,109 @@ def test_quality_comes_back_from_what_was_saved_and_adds_up_over_partitions(
 def test_saved_quality_that_is_broken_is_named() -> None:
     with pytest.raises(CodecError, match="1:m"):
         Quality.load({"1:m": b"\x00"})
+
+
+def sure(rows: list[tuple[float, float, float]], handles: list[str] | None = None) -> PredictionJoined:
+    """Rows of (actual, predicted, confidence)."""
+    return PredictionJoined(
+        model="m",
+        version=1,
+        predictions=handles or [f"0-1-{n}" for n in range(len(rows))],
+        predicted=[row[1] for row in rows],
+        actual=[row[0] for row in rows],
+        confidence=[row[2] for row in rows],
+    )
+
+
+dyadic = st.integers(0, 64).map(lambda n: n / 64)
+"""Confidences whose sums have no rounding."""
+judged = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), dyadic), min_size=1, max_size=8)
+
+
+@given(st.lists(judged, min_size=1, max_size=6), st.integers(0, 5))
+def test_calibration_and_mistakes_are_the_same_after_a_takeover_and_over_partitions(
+    batches: list[list[tuple[int, int, float]]], takeover: int
+) -> None:
+    whole, leader, parts, saved = Quality(), Quality(), [Quality(), Quality()], dict[str, bytes]()
+    for number, rows in enumerate(batches):
+        event = sure([(float(a), float(p), c) for a, p, c in rows], [f"0-{number}-{n}" for n in range(len(rows))])
+        if number == takeover:
+            leader = Quality.load(saved)
+        for quality in (whole, leader, parts[number % 2]):
+            quality.fold(event, 50.0 * number)
+        saved.update(leader.take_changes())
+    view = whole.view("m", 1, 300.0)
+    assert leader.view("m", 1, 300.0) == view
+    assert merged(parts, "m", 1, 300.0) == view
+    rows_ = [row for some in batches for row in some]
+    for place, (count, correct, total) in enumerate(view.calibration):
+        inside = [row for row in rows_ if min(int(row[2] * BINS), BINS - 1) == place]
+        assert (count, correct, total) == (len(inside), sum(a == p for a, p, _ in inside), sum(c for *_, c in inside))
+    wrong = sorted((c for a, p, c in rows_ if a != p), reverse=True)
+    assert [one[4] for one in view.worst] == wrong[:WORST]
+
+
+def test_a_mistake_says_which_row_of_which_request_it_is() -> None:
+    quality = Quality()
+    quality.fold(sure([(0, 0, 1.0), (0, 1, 0.75), (2, 1, 0.5)], ["0-1-1", "0-1-2", "0-1-2"]), 1.0)
+    assert quality.view("m", 1, 1.0).worst == [("0-1-2", 0, 1, 0, 0.75), ("0-1-2", 1, 1, 2, 0.5)]
+
+
+def test_new_mistakes_are_seen_beside_worse_ones_that_are_old() -> None:
+    quality = Quality()
+    for span in range(SPANS + 1):
+        bad = 1.0 - span / 10
+        quality.fold(sure([(0, 1, bad)] * (WORST + 3), [f"0-{span}-{n}" for n in range(WORST + 3)]), span * SPAN_S)
+    worst = quality.view("m", 1, 0.0).worst
+    assert len(worst) == WORST
+    assert {one[4] for one in worst} == {0.9}  # those of the first span are too old
+    quality.fold(sure([(0, 1, 0.95)], ["0-99-1"]), SPANS * SPAN_S)
+    assert quality.view("m", 1, 0.0).worst[0] == ("0-99-1", 0, 1, 0, 0.95)
+
+
+errors = st.lists(st.floats(-6e4, 6e4, width=16), min_size=1, max_size=30)
+
+
+@given(errors, st.integers(0, 30))
+def test_every_residual_is_in_the_bin_where_it_belongs_whatever_the_order_and_the_partition(
+    found: list[float], cut: int
+) -> None:
+    whole, parts = Quality(), [Quality(), Quality()]
+    whole.fold(batch([0.0] * len(found), found, regression=True), 1.0)
+    for part, some in zip(parts, (found[:cut], found[cut:]), strict=True):
+        if some:
+            part.fold(batch([0.0] * len(some), some[::-1], regression=True), 1.0)
+    view = whole.view("m", 1, 1.0)
+    both = merged(parts, "m", 1, 1.0)
+    assert (both.residual_width, both.residual_first, both.residuals) == (
+        view.residual_width,
+        view.residual_first,
+        view.residuals,
+    )
+    assert len(view.residuals) <= 2 * HALF
+    width, expected = view.residual_width, [0] * len(view.residuals)
+    for error in found:
+        expected[int(np.floor(error / width)) - view.residual_first] += 1
+    assert view.residuals == expected
+
+
+def test_errors_over_time_and_the_newest_pairs_of_a_regression() -> None:
+    quality = Quality()
+    quality.fold(batch([1.0, 3.0], [2.0, 1.0], regression=True), 105.0)
+    quality = Quality.load(quality.take_changes())
+    quality.fold(batch([5.0], [5.5], regression=True), 109.0)
+    quality.fold(batch([7.0], [7.0], regression=True), 110.0)
+    view = quality.view("m", 1, 111.0)
+    assert view.errors == [(100, 3, 3.5, 5.25, 9.0, 35.0), (110, 1, 0.0, 0.0, 7.0, 49.0)]
+    assert view.pairs == [(2.0, 1.0), (1.0, 3.0), (5.5, 5.0), (7.0, 7.0)]
+    assert view.worst[0][:4] == ("0-1-1", 1, 1.0, 3.0)
+    for n in range(50):
+        quality.fold(batch([float(n)], [float(n)], regression=True), 120.0 + n)
+    assert [actual for _, actual in quality.view("m", 1, 170.0).pairs] == [float(n) for n in range(50 - PAIRS, 50)]
+
+
+def test_what_needs_room_is_left_out_of_a_view_without_details() -> None:
+    quality = Quality()
+    quality.fold(sure([(0, 1, 0.5)]), 1.0)
+    view = merged([quality], "m", 1, 1.0, detailed=False)
+    assert (view.joined, view.worst, view.calibration) == (1, [], [])
