@@ -3,26 +3,38 @@
     aggregator: Curve.add ──> take_new ──> frame.points ──> Curve.put: dashboard
                    └──> take_saves ──> state `runs` (one field a run) and `run-RUN` (parts of its curves)
 
+Candidates of a search are saved in a state of their own, `search-RUN`: who only loads the runs need not read them.
+
 A curve is cut into buckets of `stride` steps, 1 at first. When there are more than `limit` buckets the stride doubles
 and neighbours merge. A bucket keeps the sum and the count of what it covers, so that a value shown is always the mean
-over all steps and ranks in it, and the mean of the whole curve never changes. The buckets depend on which steps were
+over all steps and ranks in it, and the mean of the whole curve never changes; and the smallest and the largest value,
+so that neither a rank that strays nor a peak between two points is hidden. The buckets depend on which steps were
 logged, not on their order, so that ranks may arrive interleaved in any way.
+
+Beside its metrics a run has one curve more, its clock: the mean Unix time at each step. It has the same buckets as a
+metric that is logged at every step, so that any curve can be drawn by time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
 import msgspec
 
 from headrace.errors import CodecError
-from headrace.events import RunView
+from headrace.events import RunView, Scalar
 
 LIMIT = 512
 """Most points of one curve."""
+CLOCK = "@time"
+"""Name of the curve that tells when each step was logged, Unix seconds; no metric may be called so."""
 RUNS_STATE = "runs"
 """Name of the saved state with one field a run."""
+ENDED = ("finished", "failed", "crashed")
+STALLED_S = 15.0
+CRASHED_S = 60.0
+"""A run that gives no sign of life for so long is stalled, or counts as crashed."""
 _PART = 5
 """Buckets are saved in parts of 2**5, so that a new point costs one small field and not the whole curve."""
 _RECENT = 64
@@ -30,15 +42,22 @@ _RECENT = 64
 
 Point: TypeAlias = tuple[int, float]
 """Step and value. The step is the first one that the point covers."""
-_Bucket: TypeAlias = tuple[int, float, int]
-"""First step covered, sum, count. A tuple of numbers costs the garbage collector nothing; there may be millions."""
+Span: TypeAlias = tuple[int, float, float]
+"""Step of a point, smallest and largest value that it covers."""
+_Bucket: TypeAlias = tuple[int, float, int, float, float]
+"""First step covered, sum, count, smallest, largest. A tuple of numbers costs the garbage collector nothing; there may
+be millions."""
 
 
 class SavedCurve(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Buckets of one curve, all or some: (first step covered, sum, count) of each."""
+    """Buckets of one curve, all or some: (first step covered, sum, count) of each, and what they span.
+
+    `spans` holds (smallest, largest) of each bucket; it is empty where every bucket covers one value.
+    """
 
     stride: int
     buckets: list[tuple[int, float, int]]
+    spans: list[tuple[float, float]] = []
 
 
 class SavedRank(msgspec.Struct, array_like=True):
@@ -67,9 +86,35 @@ class SavedRun(msgspec.Struct, kw_only=True, omit_defaults=True):
     curves: dict[str, SavedCurve] = {}
     ranks: dict[int, SavedRank] = {}
     candidates: list[str] = []
-    """Names of candidates that were judged, as far as they are remembered."""
+    """Names of candidates that were judged, in the order in which they came, as far as they are remembered."""
+    rungs: list[int] = []
+    """The highest rung at which each of them was judged."""
     seen: float = 0.0
     """Last sign of life, Unix seconds of the server."""
+
+    def encode(self) -> bytes:
+        return _encoder.encode(self)
+
+    def at(self, now: float) -> RunView:
+        """The summary with the state of the run at the server's Unix time `now`: silence is in no event."""
+        state = run_condition([rank.status for rank in self.ranks.values()], now - self.seen)
+        if state == self.view.state:
+            return self.view
+        ended = self.view.ended or self.seen if state in ENDED else 0.0
+        return msgspec.structs.replace(self.view, state=state, ended=ended, steps_per_s=0.0)
+
+
+class SavedCandidate(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """One candidate of a search at one rung. `number` counts the candidates of the search as they came, from 1."""
+
+    candidate: str
+    number: int
+    status: str = "finished"
+    rung: int = 0
+    resource: float = 0.0
+    time: float = 0.0
+    params: dict[str, Scalar] = {}
+    metrics: dict[str, float | None] = {}
 
     def encode(self) -> bytes:
         return _encoder.encode(self)
@@ -98,29 +143,43 @@ class Curve:
         self._new.add(key)
         self._changed.add(key >> _PART)
         if held is not None:
-            self._buckets[key] = (min(held[0], step), held[1] + value, held[2] + 1)
+            first, total, count, low, high = held
+            self._buckets[key] = (
+                first if first < step else step,
+                total + value,
+                count + 1,
+                low if low < value else value,
+                high if high > value else value,
+            )
             return
-        self._buckets[key] = (step, value, 1)
+        self._buckets[key] = (step, value, 1, value, value)
         if len(self._buckets) > self.limit:
             self._thin()
 
-    def put(self, points: Iterable[Point]) -> None:
-        """Take points of another curve's `take_new`: a point replaces the one that covers its step."""
+    def put(self, points: Iterable[Point], spans: Iterable[Span] = ()) -> None:
+        """Take points of another curve's `take_new`, and their spans: a point replaces the one that covers its step."""
+        spanned = {step: (low, high) for step, low, high in spans}
         for step, value in points:
-            self._buckets[step // self.stride] = (step, value, 1)
+            low, high = spanned.get(step, (value, value))
+            self._buckets[step // self.stride] = (step, value, 1, low, high)
             self._new.add(step // self.stride)
             if len(self._buckets) > self.limit:
                 self._thin()
 
     def points(self) -> list[Point]:
         """All points, by step."""
-        return [(first, total / count) for _, (first, total, count) in sorted(self._buckets.items())]
+        return [(first, total / count) for _, (first, total, count, _, _) in sorted(self._buckets.items())]
+
+    def spans(self, points: Iterable[Point]) -> list[Span]:
+        """The spans of those points of this curve that cover values which differ."""
+        buckets = (self._buckets[step // self.stride] for step, _ in points)
+        return [(first, low, high) for first, _, _, low, high in buckets if low < high]
 
     def take_new(self, most: int = LIMIT) -> list[Point]:
         """Points that changed since the last call, by step; beyond `most` the later ones wait for the next call."""
         keys = sorted(self._new)[:most]
         self._new.difference_update(keys)
-        return [(first, total / count) for first, total, count in map(self._buckets.__getitem__, keys)]
+        return [(first, total / count) for first, total, count, _, _ in map(self._buckets.__getitem__, keys)]
 
     @property
     def mean(self) -> float | None:
@@ -130,7 +189,7 @@ class Curve:
 
     def save(self) -> SavedCurve:
         """The whole curve."""
-        return SavedCurve(self.stride, [bucket for _, bucket in sorted(self._buckets.items())])
+        return _saved(self.stride, [bucket for _, bucket in sorted(self._buckets.items())])
 
     @classmethod
     def load(cls, saved: Iterable[SavedCurve], limit: int = LIMIT) -> Curve:
@@ -139,8 +198,9 @@ class Curve:
         parts = list(saved)
         curve.stride = max((part.stride for part in parts), default=1)
         for part in parts:
-            for bucket in part.buckets:
-                curve._merge(bucket[0] // curve.stride, bucket)
+            spans = part.spans or [(total / count, total / count) for _, total, count in part.buckets]
+            for bucket, span in zip(part.buckets, spans, strict=False):
+                curve._merge(bucket[0] // curve.stride, (*bucket, *span))
         while len(curve) > limit:
             curve._thin()
         curve._new = set(sorted(curve._buckets)[-_RECENT:])
@@ -164,7 +224,7 @@ class Curve:
                 changed[key >> _PART].append(self._buckets[key])
         gone = sorted(self._gone - changed.keys())
         self._changed, self._gone = set(), set()
-        return {number: _encoder.encode(SavedCurve(self.stride, part)) for number, part in changed.items()}, gone
+        return {number: _encoder.encode(_saved(self.stride, part)) for number, part in changed.items()}, gone
 
     def parts(self) -> set[int]:
         """Numbers of the parts under which the curve is saved."""
@@ -173,7 +233,13 @@ class Curve:
     def _merge(self, key: int, bucket: _Bucket) -> None:
         held = self._buckets.get(key)
         if held is not None:
-            bucket = (min(held[0], bucket[0]), held[1] + bucket[1], held[2] + bucket[2])
+            bucket = (
+                min(held[0], bucket[0]),
+                held[1] + bucket[1],
+                held[2] + bucket[2],
+                min(held[3], bucket[3]),
+                max(held[4], bucket[4]),
+            )
         self._buckets[key] = bucket
 
     def _thin(self) -> None:
@@ -189,6 +255,25 @@ class Curve:
         self._gone |= old
 
 
+def _saved(stride: int, buckets: list[_Bucket]) -> SavedCurve:
+    plain = [bucket[:3] for bucket in buckets]
+    if all(count == 1 for _, _, count in plain):
+        return SavedCurve(stride, plain)
+    return SavedCurve(stride, plain, [bucket[3:] for bucket in buckets])
+
+
+def run_condition(statuses: Collection[str], silent_s: float) -> str:
+    """The state of a run by what its ranks said at their end (empty: nothing yet) and how long all have been silent."""
+    for bad in ("failed", "crashed"):
+        if bad in statuses:  # the other ranks of a broken run may never say anything again
+            return bad
+    if statuses and all(statuses):
+        return "finished"
+    if silent_s > CRASHED_S:
+        return "crashed"
+    return "stalled" if silent_s > STALLED_S else "running"
+
+
 def run_state(run: str) -> str:
     """Name of the saved state that holds the parts of a run's curves."""
     return f"run-{run}"
@@ -197,6 +282,25 @@ def run_state(run: str) -> str:
 def part_field(metric: str, number: int) -> str:
     """Field of one part of one curve."""
     return f"{number}:{metric}"
+
+
+def search_state(run: str) -> str:
+    """Name of the saved state that holds the candidates of a search."""
+    return f"search-{run}"
+
+
+def candidate_field(candidate: str, rung: int) -> str:
+    """Field of one candidate at one rung."""
+    return f"{rung}:{candidate}"
+
+
+def read_candidates(fields: Mapping[str, bytes]) -> list[SavedCandidate]:
+    """The candidates of a search from its saved state, as they came, by rung. Raises CodecError."""
+    try:
+        found = [_candidates.decode(payload) for payload in fields.values()]
+    except msgspec.DecodeError as error:
+        raise CodecError(f"not a saved candidate: {error}") from None
+    return sorted(found, key=lambda one: (one.number, one.rung))
 
 
 def read_curves(parts: Mapping[str, bytes]) -> dict[str, Curve]:
@@ -228,3 +332,4 @@ def read_run(summary: bytes, parts: Mapping[str, bytes] | None = None) -> SavedR
 _encoder = msgspec.msgpack.Encoder()
 _curves = msgspec.msgpack.Decoder(SavedCurve)
 _runs = msgspec.msgpack.Decoder(SavedRun)
+_candidates = msgspec.msgpack.Decoder(SavedCandidate)

@@ -211,9 +211,13 @@ class Frame(Event, frozen=True, kw_only=True, tag="frame"):
     latency: list[LatencyView] = []
     models: list[ModelView] = []
     runs: list[RunView] = []
-    """Running ones first, then the newest; at most 40."""
+    """Running ones first, the newest of them before older ones, then those that ended last; at most 40."""
     points: dict[str, dict[str, list[tuple[int, float]]]] = {}
     """New points of curves since the last frame: run, metric, (step, value); see `headrace.curves`."""
+    spans: dict[str, dict[str, list[tuple[int, float, float]]]] = {}
+    """Of those points that cover several values: run, metric, (step, smallest, largest)."""
+    runs_total: int = 0
+    """Runs that are kept, those in the frame among them."""
     workers: list[WorkerView] = []
     server: ServerView = ServerView()
     live: LiveView = LiveView()

@@ -194,6 +194,7 @@ def compose(
 ) -> Frame:
     """The frame of this moment. Takes the new points of curves, so that each comes in one frame."""
     runs = known.runs.view(now)
+    fresh = known.runs.take_points(runs)
     return Frame(
         id=new_id(),
         source=SOURCE,
@@ -206,7 +207,9 @@ def compose(
         latency=[known.statistics.latency(stage) for stage in STAGES],
         models=model_views(known.statistics, known.serving.champions, list(known.quality.values()), cards, now),
         runs=runs,
-        points=known.runs.take_points(runs),
+        points=fresh.points,
+        spans=fresh.spans,
+        runs_total=len(known.runs),
         workers=known.workers.views(now),
         server=readings.server,
         live=live_view(known.workers, known.intake),

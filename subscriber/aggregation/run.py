@@ -7,26 +7,40 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from headrace.curves import Curve, SavedRank, SavedRun, read_curves
-from headrace.events import RunView, Scalar
+from headrace.curves import (
+    CLOCK,
+    ENDED,
+    Curve,
+    SavedCandidate,
+    SavedRank,
+    SavedRun,
+    candidate_field,
+    read_curves,
+    run_condition,
+)
+from headrace.events import RunCandidate, RunView, Scalar
 
 RANKS: Final = 256
 METRICS: Final = 20
 CANDIDATES: Final = 1000
-STALLED_S: Final = 15.0
-CRASHED_S: Final = 60.0
-ENDED: Final = ("finished", "failed", "crashed")
+RUNGS: Final = 16
+CANDIDATE_PARAMS: Final = 30
+CANDIDATE_TEXT: Final = 120
 _SMALLER: Final = re.compile(r"^(?!neg_).*(loss|error|mae|mse)", re.IGNORECASE)
 
 
 class Run:
-    """One run: its ranks, curves and candidates. `view` is remembered until something changes."""
+    """One run: its ranks, curves and candidates. `view` is remembered until something changes.
+
+    Of a candidate only the name stays here; `judgements` holds those that are still to be saved.
+    """
 
     __slots__ = (
         "best",
         "candidates",
         "curves",
         "judged",
+        "judgements",
         "name",
         "params",
         "parent",
@@ -46,10 +60,17 @@ class Run:
         self.ranks: dict[int, SavedRank] = {}
         self.curves: dict[str, Curve] = {}
         self.best: dict[str, float] = {}
-        self.candidates: set[str] = set()
+        self.candidates: dict[str, tuple[int, int]] = {}
+        """Number of each candidate in the order in which they came, and the highest rung at which it was judged."""
         self.judged = 0
+        self.judgements: dict[tuple[str, int], SavedCandidate] = {}
         self.seen = 0.0
         self.view: RunView | None = None
+
+    @property
+    def started(self) -> float:
+        """When the first rank started; 0 if none has said."""
+        return min((rank.started for rank in self.ranks.values() if rank.started), default=0.0)
 
     def rank(self, number: int, at: float) -> SavedRank:
         rank = self.ranks.get(number)
@@ -60,28 +81,19 @@ class Run:
         return rank
 
     def state(self, now: float) -> str:
-        statuses = [rank.status for rank in self.ranks.values()]
-        for bad in ("failed", "crashed"):
-            if bad in statuses:  # the other ranks of a broken run may never say anything again
-                return bad
-        if statuses and all(statuses):
-            return "finished"
-        silent_s = now - self.seen
-        if silent_s > CRASHED_S:
-            return "crashed"
-        return "stalled" if silent_s > STALLED_S else "running"
+        return run_condition([rank.status for rank in self.ranks.values()], now - self.seen)
 
     def curve(self, metric: str) -> Curve | None:
         curve = self.curves.get(metric)
         if curve is None:
-            if len(self.curves) >= METRICS:
+            if len(self.curves) - (CLOCK in self.curves) >= METRICS:
                 return None
             curve = self.curves[metric] = Curve()
         return curve
 
     def log(self, metric: str, step: int, value: float | None) -> bool:
         """One value into its curve; whether the metric is kept."""
-        curve = self.curve(metric)
+        curve = None if metric == CLOCK else self.curve(metric)
         if curve is None:
             return False
         if value is not None and math.isfinite(value):
@@ -89,18 +101,53 @@ class Run:
             self.improve(metric, value)
         return True
 
+    def tick(self, step: int, time: float) -> None:
+        """Note when a step was logged."""
+        clock = self.curves.get(CLOCK)
+        if clock is None:
+            clock = self.curves[CLOCK] = Curve()
+        clock.add(step, time)
+
     def improve(self, metric: str, value: float) -> None:
         best = self.best.get(metric)
         if best is None or (value < best if _smaller(metric) else value > best):
             self.best[metric] = value
 
-    def judge(self, candidate: str) -> int:
+    def judge(self, candidate: str, rung: int = 0) -> int:
         """Count a candidate once; its number in order of judgement."""
-        if candidate not in self.candidates:
-            if len(self.candidates) < CANDIDATES:
-                self.candidates.add(candidate)
+        number, highest = self.candidates.get(candidate, (0, 0))
+        if not number:
             self.judged += 1
-        return self.judged
+            number = self.judged
+        if candidate in self.candidates or len(self.candidates) < CANDIDATES:
+            self.candidates[candidate] = (number, max(highest, rung))
+        return number
+
+    def propose(self, event: RunCandidate, at: float) -> bool:
+        """Keep what is known of a candidate at its rung, to be saved; False if there is no room for it."""
+        known = self.candidates.get(event.candidate)
+        if not 0 <= event.rung < RUNGS or (known is None and len(self.candidates) >= CANDIDATES):
+            return False
+        if event.status == "running" and known is not None and event.rung <= known[1]:
+            return True  # it comes late: the judgement was here before
+        number = known[0] if event.status == "running" and known else 0
+        if event.status != "running":
+            number = self.judge(event.candidate, event.rung)
+        self.judgements[event.candidate, event.rung] = SavedCandidate(
+            candidate=event.candidate,
+            number=number,
+            status=event.status,
+            rung=event.rung,
+            resource=event.resource,
+            time=event.time or at,
+            params=shortened(event.params, CANDIDATE_PARAMS, CANDIDATE_TEXT),
+            metrics={metric: finite(value) for metric, value in list(event.metrics.items())[:METRICS]},
+        )
+        return True
+
+    def candidate_fields(self) -> list[str]:
+        """Every field under which candidates may be saved."""
+        return [candidate_field(name, rung) for name, (_, most) in self.candidates.items() for rung in range(most + 1)]
 
     def latest(self) -> dict[str, float | None]:
         """The latest value of each metric, as the mean over the ranks that have one."""
@@ -129,7 +176,7 @@ class Run:
             state=state,
             parent=self.parent,
             params=self.params,
-            started=min((rank.started for rank in ranks if rank.started), default=0.0),
+            started=self.started,
             updated=self.seen,
             ended=(max(ends) if ends else self.seen) if over else 0.0,
             step=max((rank.step for rank in ranks), default=0),
@@ -146,7 +193,11 @@ class Run:
 
     def save(self, now: float) -> bytes:
         return SavedRun(
-            view=self.render(self.state(now)), ranks=self.ranks, candidates=sorted(self.candidates), seen=self.seen
+            view=self.render(self.state(now)),
+            ranks=self.ranks,
+            candidates=list(self.candidates),
+            rungs=[rung for _, rung in self.candidates.values()],
+            seen=self.seen,
         ).encode()
 
     @classmethod
@@ -155,10 +206,22 @@ class Run:
         run = cls(view.run)
         run.name, run.parent, run.params, run.total_steps = view.name, view.parent, view.params, view.total_steps
         run.best = {metric: value for metric, value in view.best.items() if value is not None}
-        run.judged, run.candidates = view.candidates, set(saved.candidates)
+        run.judged = view.candidates
+        rungs = saved.rungs or [0] * len(saved.candidates)
+        run.candidates = {
+            candidate: (number, rung)
+            for number, (candidate, rung) in enumerate(zip(saved.candidates, rungs, strict=False), 1)
+        }
         run.ranks, run.seen = saved.ranks, saved.seen
         run.curves = read_curves(parts)
         return run
+
+
+def shortened(params: Mapping[str, Scalar], most: int, chars: int) -> dict[str, Scalar]:
+    """Parameters within a bound: at most `most` of them, texts of at most `chars` characters."""
+    return {
+        key[:chars]: value[:chars] if isinstance(value, str) else value for key, value in list(params.items())[:most]
+    }
 
 
 _smaller_names: dict[str, bool] = {}

@@ -15,16 +15,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from headrace.curves import Point, SavedRank, part_field, read_run
+from headrace.curves import CLOCK, ENDED, Point, SavedRank, Span, candidate_field, part_field, read_run
 from headrace.errors import CodecError
 from headrace.events import Event, RunAlive, RunCandidate, RunFinished, RunMetrics, RunStarted, RunView
-from headrace.subscriber.aggregation.run import ENDED, METRICS, Run, finite
+from headrace.subscriber.aggregation.run import METRICS, Run, finite, shortened
 
 RUNS: Final = 500
 PARAMS: Final = 60
 SHOWN: Final = 40
 POINTS: Final = 4000
-"""Most points of one frame; the others come with the next ones."""
+"""Most points and spans of one frame; the others come with the next ones."""
 _NAME: Final = 200
 _TEXT: Final = 500
 _PACE_S: Final = 5.0
@@ -40,6 +40,17 @@ class Changes:
     parts: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """Run, then field, then bytes."""
     gone_parts: dict[str, list[str]] = field(default_factory=dict)
+    candidates: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """Run, then field, then bytes, of the states of searches."""
+    gone_candidates: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Fresh:
+    """What a frame adds to curves: run, metric, points by step; and the spans of those that cover several values."""
+
+    points: dict[str, dict[str, list[Point]]] = field(default_factory=dict)
+    spans: dict[str, dict[str, list[Span]]] = field(default_factory=dict)
 
 
 class Runs:
@@ -49,6 +60,7 @@ class Runs:
         self._runs: dict[str, Run] = {}
         self._dirty: set[str] = set()
         self._gone: dict[str, list[str]] = {}
+        self._gone_candidates: dict[str, list[str]] = {}
         self._moved: set[str] = set()
         self.left_out = 0
         """Values and events beyond a bound."""
@@ -74,33 +86,46 @@ class Runs:
                 self._finished(event, at)
 
     def view(self, now: float, most: int = SHOWN) -> list[RunView]:
-        """Summaries, running ones first, then the newest."""
-        ranked = sorted(
-            ((state in ENDED, -run.seen, key, state) for key, run in self._runs.items() for state in [run.state(now)])
-        )
+        """Summaries, running ones first, newest first. Those that run do not change places with every sign of life:
+        with more of them than are shown, the same ones are shown from frame to frame."""
+        ranked = []
+        for key, run in self._runs.items():
+            state = run.state(now)
+            over = state in ENDED
+            ranked.append((over, -run.seen if over else -run.started, key, state))
+        ranked.sort()
         return [self._runs[key].render(state) for _, _, key, state in ranked[:most]]
 
-    def take_points(self, shown: list[RunView], most: int = POINTS) -> dict[str, dict[str, list[Point]]]:
+    def take_points(self, shown: list[RunView], most: int = POINTS) -> Fresh:
         """New points of the curves of the runs shown, each once; what is too much comes next time."""
-        points: dict[str, dict[str, list[Point]]] = {}
+        found = Fresh()
         for view in shown:
             if view.run not in self._moved or most <= 0:
                 continue
-            fresh: dict[str, list[Point]] = {}
+            points: dict[str, list[Point]] = {}
+            spans: dict[str, list[Span]] = {}
             for metric, curve in self._runs[view.run].curves.items():
-                taken = curve.take_new(most)
-                if taken:
-                    fresh[metric] = taken
+                if taken := curve.take_new(most):
+                    points[metric] = taken
                     most -= len(taken)
-            if fresh:
-                points[view.run] = fresh
+                    if metric != CLOCK and (spanned := curve.spans(taken)):
+                        spans[metric] = spanned
+                        most -= len(spanned)
+            if points:
+                found.points[view.run] = points
+            if spans:
+                found.spans[view.run] = spans
             if most > 0:
                 self._moved.discard(view.run)
-        return points
+        return found
 
     def take_changes(self, now: float) -> Changes:
         """What to save since the last call."""
-        changes = Changes(gone=sorted(self._gone.keys() - self._runs.keys()), gone_parts=self._gone)
+        changes = Changes(
+            gone=sorted(self._gone.keys() - self._runs.keys()),
+            gone_parts=self._gone,
+            gone_candidates={run: names for run, names in self._gone_candidates.items() if run not in self._runs},
+        )
         for key in sorted(self._dirty):
             run = self._runs[key]
             changes.runs[key] = run.save(now)
@@ -115,7 +140,12 @@ class Runs:
             dropped += changes.gone_parts.pop(key, [])
             if dropped := [name for name in dropped if name not in parts]:
                 changes.gone_parts[key] = dropped
-        self._dirty, self._gone = set(), {}
+            if run.judgements:
+                changes.candidates[key] = {
+                    candidate_field(*judged): candidate.encode() for judged, candidate in run.judgements.items()
+                }
+                run.judgements = {}
+        self._dirty, self._gone, self._gone_candidates = set(), {}, {}
         return changes
 
     @classmethod
@@ -155,6 +185,8 @@ class Runs:
         self._gone[victim] = [
             part_field(metric, number) for metric, curve in dropped.curves.items() for number in curve.parts()
         ]
+        if dropped.candidates:
+            self._gone_candidates[victim] = dropped.candidate_fields()
         self._dirty.discard(victim)
         self._moved.discard(victim)
 
@@ -171,10 +203,7 @@ class Runs:
             run.name = event.name[:_TEXT]
         run.total_steps = max(run.total_steps, event.total_steps)
         if event.params and (leads or not run.params):
-            run.params = {
-                key[:_TEXT]: value[:_TEXT] if isinstance(value, str) else value
-                for key, value in list(event.params.items())[:PARAMS]
-            }
+            run.params = shortened(event.params, PARAMS, _TEXT)
         if event.parent and not run.parent:
             run.parent = event.parent
         if event.parent and event.parent in self._runs:
@@ -185,10 +214,11 @@ class Runs:
 
     def _metrics(self, event: RunMetrics, at: float) -> None:
         run = self._sign(event.run, at)
-        rank = run.rank(event.rank, event.time or at)
-        step = event.step
+        time, step = event.time or at, event.step
+        rank = run.rank(event.rank, time)
         rank.step = max(rank.step, step)
-        self._pace(rank, event.time or at, step)
+        self._pace(rank, time, step)
+        run.tick(step, time)
         for metric, value in event.metrics.items():
             if not run.log(metric, step, value):
                 self.left_out += 1
@@ -211,9 +241,14 @@ class Runs:
     def _candidate(self, event: RunCandidate, at: float) -> None:
         run = self._sign(event.run, at)
         rank = run.rank(event.rank, event.time or at)
+        if not 0 < len(event.candidate) <= _NAME:
+            self.left_out += 1
+            return
+        if not run.propose(event, at):
+            self.left_out += 1
         if event.status == "running":
             return
-        number = run.judge(event.candidate)
+        number = run.judge(event.candidate, event.rung)
         for metric, value in event.metrics.items():
             name = f"candidates/{metric}"
             if not run.log(name, number, value):

@@ -4,6 +4,7 @@ State names (hashes of the partition p), and their fields:
 
     runs         0    a run               headrace.curves.SavedRun without its curves
     run-RUN      0    a part of a curve   headrace.curves.SavedCurve
+    search-RUN   0    a candidate, rung   headrace.curves.SavedCandidate; never loaded again
     workers      0    a process           the last it said, or its counts after its end
     serving      0    a model             what is in service
     alerts       0    an alert            what is raised
@@ -21,7 +22,7 @@ import msgspec
 
 from headrace.bus import Bus, Commit
 from headrace.channels import LABELS, REQUESTS
-from headrace.curves import RUNS_STATE, run_state
+from headrace.curves import RUNS_STATE, run_state, search_state
 from headrace.errors import CodecError
 from headrace.positions import START, Position
 from headrace.subscriber.aggregation.alerts import Alerts
@@ -72,6 +73,10 @@ def save_runs(work: Commit, runs: Runs, now: float) -> None:
         work.save(run_state(run), parts)
     for run, names in changes.gone_parts.items():
         work.drop(run_state(run), names)
+    for run, candidates in changes.candidates.items():
+        work.save(search_state(run), candidates)
+    for run, names in changes.gone_candidates.items():
+        work.drop(search_state(run), names)
 
 
 def save_workers(work: Commit, workers: Workers) -> None:

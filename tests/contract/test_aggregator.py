@@ -105,7 +105,7 @@ async def test_a_frame_shows_what_was_published(any_bus: Bus) -> None:
     await request(bus)
     frame = await burst(bus, champions=lambda: {"other": 1})
     assert [(run.name, run.metrics) for run in frame.runs] == [("digits", {"loss": 0.5})]
-    assert frame.points == {"r": {"loss": [(1, 0.5)]}}
+    assert frame.points["r"]["loss"] == [(1, 0.5)]
     assert {worker.kind for worker in frame.workers} == {"scorer", "aggregator"}
     assert frame.live.live == 7
     assert [(model.name, model.champion, model.requests_total) for model in frame.models] == [

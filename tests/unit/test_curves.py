@@ -39,6 +39,21 @@ def test_the_order_in_which_values_come_does_not_matter(points: list[tuple[int, 
 
 
 @given(logs)
+def test_a_point_spans_what_it_covers_and_no_peak_is_lost(points: list[tuple[int, int]]) -> None:
+    curve, watcher = filled(points), Curve(16)
+    spans = {step: (low, high) for step, low, high in curve.spans(curve.points())}
+    for step, value in points:
+        held = max((point for point in curve.points() if point[0] <= step), default=curve.points()[0])
+        low, high = spans.get(held[0], (held[1], held[1]))
+        assert low <= value <= high
+    assert min(low for low, _ in [*spans.values(), *((v, v) for _, v in curve.points())]) == min(v for _, v in points)
+    watcher.put(curve.points(), curve.spans(curve.points()))
+    assert Curve.load([curve.save()], 16).spans(curve.points()) == curve.spans(curve.points())
+    if curve.stride == 1:
+        assert watcher.spans(watcher.points()) == curve.spans(curve.points())
+
+
+@given(logs)
 def test_every_point_stands_at_a_step_that_was_logged(points: list[tuple[int, int]]) -> None:
     logged = {step for step, _ in points}
     shown = [step for step, _ in filled(points).points()]
@@ -119,7 +134,8 @@ def test_a_saved_run_is_read_with_and_without_its_curves() -> None:
     assert read_run(summary).curves == {}
     saved = read_run(summary, {part_field("a:b", 0): part})
     assert saved.view.name == "digits"
-    assert saved.curves == {"a:b": SavedCurve(1, [(0, 1.0, 1), (1, 4.0, 2)])}
+    assert read_curves({part_field("a:b", 0): part})["a:b"].points() == [(0, 1.0), (1, 2.0)]
+    assert saved.curves["a:b"].buckets == [(0, 1.0, 1), (1, 4.0, 2)]
 
 
 def test_bytes_that_are_no_saved_run_are_refused_by_name() -> None:

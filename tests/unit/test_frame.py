@@ -141,7 +141,8 @@ def test_a_frame_holds_everything_and_survives_the_wire() -> None:
     assert channel.limit == 2000
     assert channel.rate.s5 == pytest.approx(10.0, rel=0.03)
     assert (frame.live.live, frame.live.lost, frame.live.taken, frame.live.refused) == (4, 1, 3, 3)
-    assert frame.points == {"r": {"loss": [(1, 0.5)]}}
+    assert frame.points["r"]["loss"] == [(1, 0.5)]
+    assert frame.runs_total == 1
     assert [view.stage for view in frame.latency] == ["wait", "model", "commit", "total"]
     assert (frame.server.product, frame.prefix, frame.aggregator) == ("valkey", "p", "a")
     assert snapshot(2).points == {}

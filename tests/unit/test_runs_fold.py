@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.curves import CLOCK, candidate_field, read_candidates, read_run
 from headrace.events import Event, RunAlive, RunCandidate, RunFinished, RunMetrics, RunStarted, RunView
-from headrace.subscriber.aggregation.run import METRICS
-from headrace.subscriber.aggregation.runs import RUNS, SHOWN, Changes, Runs
+from headrace.subscriber.aggregation.run import CANDIDATES, METRICS, RUNGS
+from headrace.subscriber.aggregation.runs import RUNS, SHOWN, Changes, Fresh, Runs
 
 
 def folded(*events: Event, at: float = 100.0) -> Runs:
@@ -79,8 +81,28 @@ def test_metrics_are_the_mean_over_ranks_and_so_are_points() -> None:
     runs = folded(logged(1, 0, loss=1.0), logged(1, 1, loss=3.0), logged(2, 0, loss=0.0), logged(2, 1, loss=1.0))
     view = only(runs)
     assert (view.ranks, view.step, view.metrics) == (2, 2, {"loss": 0.5})
-    assert runs.take_points([view]) == {"r": {"loss": [(1, 2.0), (2, 0.5)]}}
-    assert runs.take_points([view]) == {}
+    fresh = runs.take_points([view])
+    assert fresh.points["r"]["loss"] == [(1, 2.0), (2, 0.5)]
+    assert fresh.spans == {"r": {"loss": [(1, 1.0, 3.0), (2, 0.0, 1.0)]}}
+    assert runs.take_points([view]) == Fresh()
+
+
+def test_every_step_has_its_time_so_that_curves_can_be_drawn_by_it() -> None:
+    runs = folded(logged(1, 0, 100.0, loss=1.0), logged(1, 1, 102.0, loss=1.0), logged(7, 0, 150.0, loss=2.0))
+    assert runs.take_points([only(runs)]).points["r"] == {
+        CLOCK: [(1, 101.0), (7, 150.0)],
+        "loss": [(1, 1.0), (7, 2.0)],
+    }
+
+
+def test_no_metric_takes_the_name_of_the_clock() -> None:
+    runs = folded(
+        RunMetrics(run="r", step=1, metrics={CLOCK: 5.0}, time=100.0),
+        RunMetrics(run="r", step=2, metrics={CLOCK: 6.0, "loss": 1.0}, time=101.0),
+    )
+    assert runs.take_points([only(runs)]).points["r"][CLOCK] == [(1, 100.0), (2, 101.0)]
+    assert runs.left_out == 2
+    assert list(only(runs).metrics) == ["loss"]
 
 
 def test_best_is_the_smallest_loss_and_the_largest_score() -> None:
@@ -97,7 +119,7 @@ def test_values_that_are_not_finite_show_as_missing_and_spoil_no_curve() -> None
     view = only(runs)
     assert view.metrics == {"loss": None}
     assert view.best == {"loss": 2.0}
-    assert runs.take_points([view]) == {"r": {"loss": [(1, 2.0)]}}
+    assert runs.take_points([view]).points["r"]["loss"] == [(1, 2.0)]
 
 
 @pytest.mark.parametrize(("silent_s", "state"), [(0, "running"), (14, "running"), (16, "stalled"), (61, "crashed")])
@@ -158,7 +180,75 @@ def test_candidates_are_counted_once_and_make_a_curve_of_their_own() -> None:
     )
     view = runs.view(100.0)[0]
     assert (view.run, view.candidates, view.best) == ("r", 3, {"candidates/score": 0.8})
-    assert runs.take_points([view])["r"]["candidates/score"] == [(1, 0.5), (2, 0.75)]
+    assert runs.take_points([view]).points["r"]["candidates/score"] == [(1, 0.5), (2, 0.75)]
+
+
+def judged(
+    candidate: str, rung: int = 0, status: Literal["running", "finished"] = "finished", **metrics: float | None
+) -> RunCandidate:
+    return RunCandidate(
+        run="s", candidate=candidate, rung=rung, status=status, params={"C": 1.0}, metrics=metrics, time=100.0 + rung
+    )
+
+
+def test_candidates_are_saved_one_by_one_and_rung_by_rung() -> None:
+    runs = folded(judged("a", status="running"), judged("a", score=0.5), judged("b", score=0.7))
+    first = runs.take_changes(100.0).candidates["s"]
+    assert sorted(first) == ["0:a", "0:b"]
+    runs.fold(judged("b", rung=1, score=0.8), 101.0)
+    second = runs.take_changes(101.0).candidates["s"]
+    assert list(second) == [candidate_field("b", 1)]
+    shown = [(one.number, one.candidate, one.rung, one.metrics["score"]) for one in read_candidates(first | second)]
+    assert shown == [(1, "a", 0, 0.5), (2, "b", 0, 0.7), (2, "b", 1, 0.8)]
+    assert runs.take_changes(102.0) == Changes()
+
+
+def test_a_candidate_that_is_judged_does_not_go_back_to_running() -> None:
+    runs, saved = folded(judged("a", score=0.5)), (dict[str, bytes](), dict[str, dict[str, bytes]]())
+    store(runs, saved)
+    for again in (runs, Runs.load(*saved)):
+        again.fold(judged("a", status="running"), 101.0)
+        assert again.take_changes(101.0).candidates == {}
+        again.fold(judged("a", rung=1, status="running"), 102.0)
+        [running] = read_candidates(again.take_changes(102.0).candidates["s"])
+        assert (running.status, running.rung, running.number) == ("running", 1, 1)
+
+
+def test_candidates_go_with_their_search() -> None:
+    runs = folded(judged("a"), judged("b", rung=2), RunFinished(run="s", time=103.0))
+    runs.take_changes(103.0)
+    for number in range(RUNS):
+        runs.fold(RunStarted(run=f"r{number}", time=200.0), 200.0)
+    assert runs.take_changes(200.0).gone_candidates == {"s": ["0:a", "0:b", "1:b", "2:b"]}
+
+
+def test_candidates_beyond_a_bound_are_counted_but_not_kept() -> None:
+    runs = folded(
+        *(judged(f"c{number}") for number in range(CANDIDATES + 3)), judged("c0", rung=RUNGS), judged("x" * 999)
+    )
+    view = only(runs)
+    assert len(runs.take_changes(100.0).candidates["s"]) == CANDIDATES
+    assert view.candidates == CANDIDATES + 3
+    assert runs.left_out == 5
+
+
+def test_a_saved_run_that_fell_silent_is_told_by_its_silence() -> None:
+    runs, saved = folded(logged(1, loss=1.0)), (dict[str, bytes](), dict[str, dict[str, bytes]]())
+    store(runs, saved)
+    summary = read_run(saved[0]["r"])
+    for now in (100.0, 130.0, 200.0):
+        assert summary.at(now) == only(runs, now)
+    assert summary.at(200.0).state == "crashed"
+
+
+def test_of_too_many_running_runs_the_same_ones_are_shown_from_frame_to_frame() -> None:
+    runs = Runs()
+    for number in range(SHOWN + 10):
+        runs.fold(RunStarted(run=f"r{number}", time=100.0 + number / 100), 100.0)
+    before = [view.run for view in runs.view(102.0)]
+    runs.fold(RunAlive(run="r0", time=102.0), 102.0)
+    assert [view.run for view in runs.view(102.0)] == before
+    assert before[0] == f"r{SHOWN + 9}"
 
 
 def test_what_is_beyond_a_bound_is_left_out_and_counted() -> None:
