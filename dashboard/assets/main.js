@@ -44,8 +44,9 @@
     const { sections, fast, cards } = shown();
     connection.showing([...(sections ? sections(headrace.view) : []), "status"]);
     drawPill();
-    if (page.paused && !page.force) return;
+    if (page.paused && !page.force) return headrace.glass.rest();
     fast?.();
+    headrace.glass.drawn("tiles");
     const now = performance.now();
     if (now - page.slow < SLOW_MS) return;
     page.slow = now;
@@ -63,6 +64,7 @@
     if (!one) return;
     one(page.pictureForce);
     if (page.queue.length) requestAnimationFrame(drawNext);
+    else headrace.glass.drawn("charts");
   }
 
   /** The end of the time axis: the newest frame, or the present if that is late, so that silence shows as a hole. */

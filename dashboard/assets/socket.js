@@ -46,6 +46,7 @@
       this.heard = Date.now();
       if (message.pong !== undefined) this.tellClock(message);
       if (message.serial === undefined) return;
+      headrace.glass.arrived(message);
       this.store.take(message);
       this.say({ seen: message.serial });
       this.onNews();
