@@ -24,6 +24,7 @@ SECTIONS = {
         "tail": "Follow channels as lines of text or JSON.",
         "predict": "Have rows scored and print the results.",
         "audit": "Recount the logs: what was published, scored, lost, doubled.",
+        "dead": "List dead letters; requeue or discard them.",
     },
     "Models": {
         "models": "List, train, promote and roll back model versions.",
