@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from headrace.curves import Curve, Point
+from headrace.curves import Curve, Point, Span
 from headrace.dashboard.history import History
 from headrace.dashboard.series import values
 from headrace.events import Alert, AlertView, AnyEvent, Frame, PredictionJoined, PredictionSampled
@@ -19,6 +19,8 @@ from headrace.positions import START, Position
 
 Points: TypeAlias = dict[str, dict[str, list[Point]]]
 """Run, metric, points by step."""
+Spans: TypeAlias = dict[str, dict[str, list[Span]]]
+"""Of those points that cover several values: run, metric, spans by step."""
 
 TAIL_LENGTH = 60
 PACE_MS = 800
@@ -48,6 +50,7 @@ class Moment:
     points: Points
     samples: list[Sample]
     truths: dict[str, float]
+    spans: Spans = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -93,7 +96,7 @@ class State:
         """Take over saved curves, and bring them up to the newest frame."""
         self.curves.update(saved)
         for moment in list(self.moments)[-UNSAVED:]:
-            self._put(moment.points)
+            self._put(moment.points, moment.spans)
 
     def since(self, epoch: str, number: int) -> list[Moment] | None:
         """The moments after frame `number`, oldest first; None if they are not all here any more."""
@@ -115,7 +118,9 @@ class State:
         self.frame, self.position = frame, position
         added = values(frame)
         self.history.add(frame.time, added)
-        self.moments.append(Moment(position.number, frame.time, added, self._fold_points(frame), *self._flush()))
+        self.moments.append(
+            Moment(position.number, frame.time, added, self._fold_points(frame), *self._flush(), spans=frame.spans)
+        )
         self.alerts = {(alert.name, alert.subject): alert for alert in frame.alerts}
 
     def _fold_points(self, frame: Frame) -> Points:
@@ -123,13 +128,14 @@ class State:
         for gone in self.curves.keys() - shown:
             del self.curves[gone]
         fresh = {run: metrics for run, metrics in frame.points.items() if run in shown}
-        self._put(fresh)
+        self._put(fresh, frame.spans)
         return fresh
 
-    def _put(self, points: Points) -> None:
+    def _put(self, points: Points, spans: Spans) -> None:
         for run, metrics in points.items():
+            spanned = spans.get(run, {})
             for metric, fresh in metrics.items():
-                self.curves.setdefault(run, {}).setdefault(metric, Curve()).put(fresh)
+                self.curves.setdefault(run, {}).setdefault(metric, Curve()).put(fresh, spanned.get(metric, ()))
 
     def _fold_sample(self, event: PredictionSampled, position: Position) -> None:
         model = event.model, event.version

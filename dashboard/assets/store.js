@@ -85,8 +85,8 @@
     }
 
     put(points) {
-      for (const [step, value] of points) {
-        this.buckets.set(Math.floor(step / this.stride), [step, value, 1]);
+      for (const [step, value, low = value, high = value] of points) {
+        this.buckets.set(Math.floor(step / this.stride), [step, value, 1, low, high]);
         while (this.buckets.size > this.limit) this.thin();
       }
       this.version += points.length;
@@ -96,16 +96,21 @@
       const old = this.buckets;
       this.buckets = new Map();
       this.stride *= 2;
-      for (const [key, [step, sum, n]] of old) {
-        const held = this.buckets.get(key >> 1);
-        this.buckets.set(key >> 1, held ? [Math.min(held[0], step), held[1] + sum, held[2] + n] : [step, sum, n]);
+      for (const [key, bucket] of old) {
+        const half = Math.floor(key / 2);
+        const held = this.buckets.get(half);
+        const [step, sum, n, low, high] = bucket;
+        this.buckets.set(half, held ? [Math.min(held[0], step), held[1] + sum, held[2] + n, Math.min(held[3], low), Math.max(held[4], high)] : bucket);
       }
     }
 
-    /** [steps, values], in order. */
+    /** [steps, values, smallest, largest], in order; made once for each state of the curve. */
     columns() {
+      if (this.made?.version === this.version) return this.made.columns;
       const sorted = [...this.buckets].sort((a, b) => a[0] - b[0]).map(([, bucket]) => bucket);
-      return [sorted.map((b) => b[0]), sorted.map((b) => b[1] / b[2])];
+      const columns = [sorted.map((b) => b[0]), sorted.map((b) => b[1] / b[2]), sorted.map((b) => b[3]), sorted.map((b) => b[4])];
+      this.made = { version: this.version, columns };
+      return columns;
     }
   }
 

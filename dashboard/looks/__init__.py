@@ -13,6 +13,7 @@ import msgspec
 from headrace.bus import Bus
 from headrace.dashboard.looks.clock import Clocks
 from headrace.dashboard.looks.labels import Labels
+from headrace.dashboard.looks.runs import Runs
 from headrace.dashboard.state import State
 
 
@@ -28,4 +29,4 @@ class Look(Protocol):
 
 def looks() -> list[Look]:
     """Those of one dashboard."""
-    return [Clocks(), Labels()]
+    return [Clocks(), Labels(), Runs()]

@@ -4,6 +4,10 @@
     clock                the server's clock against the dashboard's
     overview             everything on the overview page but the curves
     model:NAME@VERSION   one model version: confusion matrix, confidence, class mix, errors of regression
+    training             the runs of the newest frame, for the table of runs
+    runs                 the runs that are in no frame any more (looked up)
+    run:RUN              all that is known of one run; of one that is in no frame also its curves (looked up)
+    search:RUN           the candidates of a search (looked up)
 
 A section is made from the state by the maker of the word before the colon, or is what a look found (`looks/`). One that
 says the same as before is the same object as before, so that a socket need not send it again.
@@ -17,7 +21,8 @@ import msgspec
 
 from headrace.curves import LIMIT
 from headrace.dashboard.sections.overview import model_detail, overview
-from headrace.dashboard.sections.rows import moment_row, sample_rows, short_points, truth_texts
+from headrace.dashboard.sections.rows import drawn_curve, moment_row, sample_rows, truth_texts
+from headrace.dashboard.sections.training import training
 from headrace.dashboard.state import Moment, State
 
 Maker = Callable[[State, str], msgspec.Struct | None]
@@ -26,6 +31,7 @@ Maker = Callable[[State, str], msgspec.Struct | None]
 MAKERS: dict[str, Maker] = {
     "overview": lambda state, _: overview(state),
     "model": model_detail,
+    "training": training,
 }
 
 
@@ -57,6 +63,8 @@ class Sections:
         self._status = status
         self._of: State | None = None
         self._made: dict[str, tuple[int, bytes]] = {}
+        self._made_of: dict[str, msgspec.Struct] = {}
+        """What a look found and its bytes were made of: what is found once a second need not be made four times."""
         self._moments: dict[int, bytes] = {}
         self._history: tuple[int, bytes] = (-1, b"")
         self._encoder = msgspec.json.Encoder()
@@ -67,8 +75,11 @@ class Sections:
         made = self._made.get(name)
         if name == "status":
             return self._keep(name, state.number, self._status())
-        if name in self._found:
-            return self._keep(name, state.number, self._found[name])
+        if (found := self._found.get(name)) is not None:
+            if made is None or self._made_of.get(name) is not found:
+                self._made_of[name] = found
+                return self._keep(name, state.number, found)
+            return made[1]
         if made is not None and made[0] == state.number:
             return made[1]
         word, _, rest = name.partition(":")
@@ -93,7 +104,7 @@ class Sections:
             past = {
                 "tiers": state.history.columns(),
                 "curves": {
-                    run: {metric: (curve.stride, short_points(curve.points())) for metric, curve in metrics.items()}
+                    run: {metric: drawn_curve(metric, curve) for metric, curve in metrics.items()}
                     for run, metrics in state.curves.items()
                 },
                 "limit": LIMIT,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
 
-from headrace.curves import Point
+from headrace.curves import CLOCK, Curve, Point, Span
 from headrace.dashboard.series import wilson
 from headrace.dashboard.state import Moment, Sample, State
 from headrace.errors import HeadraceError
@@ -17,6 +18,9 @@ from headrace.positions import Handle
 
 PIXELS_SHOWN = 32 * 32
 NAME_SHOWN = 60
+
+Drawn: TypeAlias = tuple[int, float] | tuple[int, float, float, float]
+"""Step, value, and where it covers several values the smallest and the largest of them."""
 
 
 class Accuracy(msgspec.Struct, frozen=True):
@@ -49,7 +53,7 @@ class MomentRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     number: int
     time: float
     values: dict[str, float]
-    points: dict[str, dict[str, list[Point]]] = {}
+    points: dict[str, dict[str, list[Drawn]]] = {}
     samples: list[SampleRow] = []
     truths: dict[str, str] = {}
 
@@ -61,7 +65,10 @@ def moment_row(moment: Moment, state: State) -> MomentRow:
         time=round(moment.time, 3),
         values=moment.values,
         points={
-            run: {metric: short_points(points) for metric, points in metrics.items()}
+            run: {
+                metric: drawn(metric, points, moment.spans.get(run, {}).get(metric, ()))
+                for metric, points in metrics.items()
+            }
             for run, metrics in moment.points.items()
         },
         samples=sample_rows(moment.samples, state),
@@ -136,8 +143,18 @@ def models_of(frame: Frame | None) -> Sequence[ModelView]:
     return frame.models if frame else ()
 
 
-def short_points(points: list[Point]) -> list[Point]:
-    return [(step, short(value)) for step, value in points]
+def drawn(metric: str, points: Iterable[Point], spans: Iterable[Span] = ()) -> list[Drawn]:
+    """Points as the browser draws them: six digits of a value, milliseconds of the clock."""
+    if metric == CLOCK:
+        return [(step, round(value, 3)) for step, value in points]
+    spanned = {step: (short(low), short(high)) for step, low, high in spans}
+    return [(step, short(value), *spanned.get(step, ())) for step, value in points]
+
+
+def drawn_curve(metric: str, curve: Curve) -> tuple[int, list[Drawn]]:
+    """A whole curve as the browser takes it in: its stride and its points."""
+    points = curve.points()
+    return curve.stride, drawn(metric, points, curve.spans(points))
 
 
 def shape_of(inputs: list[float], model: ModelView | None) -> tuple[int, int] | None:
