@@ -1,7 +1,8 @@
 -- commit: decide a batch of entries of one group, once and for all: prove that all are pending, then write everything.
 --
 -- KEYS  source log, beginning of the per-second statistics, then whatever the numbers below point to
--- ARGV  group, consumer name of this read, entries of it that stay pending (for retry), lease key number or 0, lease token,
+-- ARGV  group, consumer name of this read, entries of it that stay pending (for retry; -1: this is only a part of the
+--       read, look at each entry), lease key number or 0, lease token,
 --       epoch for new logs, PUBLISH|SPUBLISH, push unheard 0|1, statistics seconds,
 --       n, n positions,
 --       n outputs:  log number (its head is the next key), live channel, channel, m, m events
@@ -14,7 +15,8 @@
 --    {-1}                                       nothing was written: the lease belongs to another
 --
 -- Guarantee: acknowledgement, results, statistics, saved state and replies of a batch happen together or not at all, and
--- for each entry once. Sound because a consumer name serves one read only: its pending list never holds other entries.
+-- for each entry once. Counting is sound where a consumer name serves one read and all of it is decided here: its pending
+-- list never holds other entries.
 -- The first write is one that fails before anything happened when the server is out of memory.
 local at = 0
 local function take()
@@ -43,7 +45,7 @@ if n > 0 then
   for _, consumer in ipairs(summary[4] or {}) do
     if consumer[1] == me then mine = tonumber(consumer[2]) end
   end
-  if mine ~= n + kept then
+  if kept < 0 or mine ~= n + kept then
     alone = false
     local left = {0}
     for i = a, b do
@@ -92,7 +94,7 @@ end
 for i = a, b, 4000 do
   redis.call('XACK', log, group, unpack(ARGV, i, math.min(i + 3999, b)))
 end
-if n > 0 and kept == 0 and (alone or #redis.call('XPENDING', log, group, '-', '+', 1, me) == 0) then
+if n > 0 and kept <= 0 and (alone or #redis.call('XPENDING', log, group, '-', '+', 1, me) == 0) then
   redis.call('XGROUP', 'DELCONSUMER', log, group, me)
 end
 for _ = 1, count() do

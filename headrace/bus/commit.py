@@ -37,6 +37,8 @@ class Commit:
     """Positions as the log spells them."""
     kept: int = 0
     """Entries of the same read that stay pending, to be tried again."""
+    whole: bool = True
+    """`entries` and `kept` are all that the consumer name was ever given; else each entry is proven by itself."""
     _outputs: dict[str, list[bytes]] = field(default_factory=dict)
     _counters: dict[str, int] = field(default_factory=dict)
     _saves: dict[str, tuple[int, dict[str, bytes]]] = field(default_factory=dict)
@@ -92,7 +94,8 @@ class Commit:
         if self._lease:
             keys.append(names.lease(self._lease[0], partition))
             lease = len(keys)
-        args: list[Argument] = [self.group, self.consumer, self.kept, lease, self._lease[1] if self._lease else ""]
+        kept = self.kept if self.whole else -1
+        args: list[Argument] = [self.group, self.consumer, kept, lease, self._lease[1] if self._lease else ""]
         args += [*pushing(settings), settings.bucket_ttl_s]
         args += [len(self.entries), *self.entries]
 

@@ -3,7 +3,8 @@
 Rules that the commit's proof rests on:
 
 1. A consumer name serves one read that brought entries, then no other; commit deletes it. After a read whose reply may
-   be lost the name is abandoned: its entries come back to somebody by claim.
+   be lost the name is abandoned: its entries come back to somebody by claim. If only a part of what a name was given is
+   left to decide, the name proves nothing, and each entry is looked at: a power cut may have given it the rest again.
 2. Whoever holds entries renews its claim on them. Who was silent for `claim_ms` loses them to another worker, and takes
    nothing back; if it wakes up and commits first, it has decided them all the same, and the other's commit says so.
 3. An entry that keeps killing its worker is delivered alone from the third time on. After `max_attempts` deliveries
@@ -52,6 +53,8 @@ class Batch:
     """Deliveries of entries that were delivered before; missing means that this is the first."""
     read_at: float = 0.0
     """Unix time of the read, seconds."""
+    whole: bool = True
+    """Whether this is all that its consumer name was ever given; a part is proven entry by entry."""
 
     @cached_property
     def entries(self) -> list[Entry]:
@@ -223,6 +226,7 @@ class Consumer:
             group=self.group,
             consumer=batch.consumer,
             entries=list(batch.ids),
+            whole=batch.whole,
             batch=batch,
             worker=self.worker,
             max_attempts=self._settings.max_attempts,
@@ -344,7 +348,7 @@ class Consumer:
 
     async def _isolate(self, alone: Batch) -> None:
         """Give an entry that may have ended its workers a name of its own; after its last attempt, give it up."""
-        alone.consumer = self._name()
+        alone.consumer, alone.whole = self._name(), True
         self._reads += 1
         async with answered(self._settings, self.channel):
             moved = await self._client.xclaim(self._log, self.group, alone.consumer, 0, alone.ids, justid=True)
@@ -433,7 +437,7 @@ def _batch(consumer: str, raw: Any) -> Batch | None:
         if fields:  # an entry deleted by somebody's hand has no fields any more
             ids.append(identity)
             payloads.append(payload(fields))
-    return Batch(consumer, ids, payloads, read_at=time.time()) if ids else None
+    return Batch(consumer, ids, payloads, read_at=time.time(), whole=len(ids) == len(raw)) if ids else None
 
 
 def _part(batch: Batch, keep: set[bytes]) -> Batch:
@@ -445,6 +449,7 @@ def _part(batch: Batch, keep: set[bytes]) -> Batch:
         [p for _, p in pairs],
         {i: n for i, n in batch.attempts.items() if i in keep},
         batch.read_at,
+        batch.whole and len(pairs) == len(batch),
     )
 
 
