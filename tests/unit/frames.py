@@ -18,6 +18,7 @@ import httpx
 from headrace.bus import Accepted, Bus, Counts, Delivery, Entry, Places, PublishCall, Receipt, Subscription
 from headrace.channels import FRAMES, JOINED, TAIL, Names
 from headrace.codec import encode
+from headrace.curves import CLOCK
 from headrace.events import (
     AlertView,
     ChannelView,
@@ -38,6 +39,7 @@ from headrace.events import (
 from headrace.positions import START, Position
 from headrace.settings import Settings
 from headrace.testing import wait_until
+from tests.unit import trainings
 
 STEP_S = 0.25
 DIGITS = [str(digit) for digit in range(10)]
@@ -100,6 +102,7 @@ class Story:
         labels = requests * 0.42
         runs = self.runs(t)
         points = sum(run.steps_per_s for run in runs if run.state == "running")
+        ranks, spans = trainings.fresh(t, STEP_S)
         return Frame(
             id=f"f{number}",
             source="aggregator-1",
@@ -142,7 +145,9 @@ class Story:
             ],
             models=self.models(t, served),
             runs=runs,
-            points=self.points(t),
+            points=self.points(t) | ranks,
+            spans=spans,
+            runs_total=len(runs) + trainings.PAST,
             workers=self.workers(t, served),
             server=ServerView(
                 product="Valkey",
@@ -230,7 +235,7 @@ class Story:
                         cost_us=3.1,
                     )
                 )
-        return sorted(found, key=lambda run: run.state != "running")
+        return sorted([*found, *trainings.views(t)], key=lambda run: run.state not in ("running", "stalled"))
 
     def points(self, t: float) -> dict[str, dict[str, list[tuple[int, float]]]]:
         """New points since the frame before."""
@@ -242,7 +247,12 @@ class Story:
             steps = [step for step in range(low + 1, high + 1) if step <= 300]
             if steps:
                 losses = [(step, self._loss(turn, lane, step)) for step in steps]
-                found[f"r{turn}-{lane}"] = {"loss": losses, "accuracy": [(step, 1 - x / 2.6) for step, x in losses]}
+                clock = [(step, turn * RUN_S + lane * 1.5 + step / 7) for step in steps]
+                found[f"r{turn}-{lane}"] = {
+                    "loss": losses,
+                    "accuracy": [(step, 1 - x / 2.6) for step, x in losses],
+                    CLOCK: clock,
+                }
         return found
 
     def workers(self, t: float, served: float) -> list[WorkerView]:
@@ -360,7 +370,7 @@ class StoryBus(Bus):
         return [entry for entry in self._log(channel) if entry.position >= (start or START)][:count]
 
     async def state(self, name: str, partition: int = 0) -> dict[str, bytes]:
-        return {}
+        return trainings.saved(name, time.time())
 
     async def publish(
         self, channel: str, events: Sequence[Event | bytes], *, partition: int = 0, patience_s: float = 5.0
