@@ -215,8 +215,12 @@ def card(
     span: str = "",
     aside: Sequence[Any] = (),
     empty: Sequence[Any] = (),
+    to: str = "",
 ) -> html.Section:
-    """A titled box with the id `name`. `span` is its width class; `empty` is shown while `data-empty` is set."""
+    """A titled box with the id `name`. `span` is its width class; `empty` is shown while `data-empty` is set.
+
+    `to` is the page that tells more: the title leads there (assets/links.js may add choices to its address).
+    """
     return html.Section(
         id=name,
         className=f"card {span}",
@@ -225,7 +229,7 @@ def card(
             html.Div(
                 className="head",
                 children=[
-                    html.Div([html.H2(title, id=f"title-{name}"), html.P(subtitle)]),
+                    html.Div([html.H2(link(title, to) if to else title, id=f"title-{name}"), html.P(subtitle)]),
                     html.Div(className="aside", children=list(aside)),
                 ],
             ),
@@ -233,6 +237,11 @@ def card(
             *([html.Div(className="empty", children=list(empty))] if empty else []),
         ],
     )
+
+
+def link(text: str, to: str) -> html.A:
+    """Leads to another page: `to` is its path without the slash."""
+    return html.A(text, href=to or ".", className="to", **marks(data_go=to))
 
 
 def hint(text: str, *commands: str) -> list[Any]:

@@ -237,8 +237,10 @@
     }
     root.querySelectorAll(".card").forEach((card) => watcher.observe(card));
     for (const link of document.querySelectorAll("#nav a")) {
-      if (link.id === `to-${page.name}`) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
+      if (link.id === `to-${page.name}`) {
+        link.setAttribute("aria-current", "page");
+        headrace.links.reveal(link);
+      } else link.removeAttribute("aria-current");
     }
     shown().bound?.(root);
     if (page.state) entitle(page.state);

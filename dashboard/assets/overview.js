@@ -13,11 +13,11 @@
 
   const TILES = {
     in: { good: 0, note: () => `peak ${headrace.format.number(highest("in"))}` },
-    scored: { good: 0, note: scorers },
+    scored: { good: 0, note: scorers, to: () => ["models", { model: modelShown() }] },
     depth: { good: -1, note: drain, whole: true },
     p95: { good: -1, note: percentiles },
     errors: { good: -1, note: deaths },
-    accuracy: { good: 1, share: true, note: interval },
+    accuracy: { good: 1, share: true, note: interval, to: () => ["models", { model: modelShown() }] },
   };
 
   function drawTiles() {
@@ -36,6 +36,7 @@
       else headrace.draw.write(number, tile.whole ? format.count(value) : format.number(value));
       headrace.draw.write(box.children[2], overview() ? tile.note() : "");
       drawDelta(box.children[0].lastElementChild, name, tile, until);
+      if (tile.to) headrace.links.to(box.querySelector("a"), ...tile.to());
       headrace.draw.sparkline(box.children[3], shown ? shown.times : [], (shown && shown.values[name]) || [], until - seconds(), until);
     }
   }
@@ -124,8 +125,19 @@
     const since = alerts.length && alerts[0].since ? ` · for ${format.duration(headrace.store.time - alerts[0].since)}` : "";
     const said = alerts.length ? `${texts[0]}${since}${more}` : "No alerts";
     draw.write(box.firstElementChild, old ? `Last known: ${said}` : said);
+    headrace.links.to(box.firstElementChild, alerts.length ? pageOf(alerts[0].name) : "queues");
     box.title = texts.join("\n");
   }
+
+  /** Where an alert can be looked into, by what its name speaks of. */
+  function pageOf(name) {
+    if (/model|accuracy|drift/.test(name)) return "models";
+    if (/run|training/.test(name)) return "training";
+    return /dead/.test(name) ? "dead" : "queues";
+  }
+
+  /** Lead the title of a card to its page, with what is chosen here. */
+  const lead = (card, page, choices) => headrace.links.to(byId(`title-${card}`).firstElementChild, page, choices);
 
   function subtitle() {
     const shown = overview();
@@ -191,6 +203,7 @@
       headrace.tables.workers(shown.workers, Math.max(0, headrace.connection.now() - headrace.store.time));
       put("more-workers", shown.cut.workers ? `and ${shown.cut.workers} more` : "");
     },
+    "glass-card": (force) => headrace.glass.draw(force),
     "server-card": drawServer,
   };
 
@@ -243,6 +256,7 @@
     const metric = chosenMetric(runs);
     const found = headrace.charts.training(runs, headrace.store.curves, metric);
     headrace.draw.options(byId("metric"), metrics(runs).map((name) => [name, name]), metric);
+    lead("training", "training", { metric });
     drawChart("training", "training", found, null, force, !found.traces.length);
   }
 
@@ -256,7 +270,7 @@
 
   function sections() {
     const key = modelShown();
-    return ["overview", ...(key ? [`model:${key}`] : [])];
+    return ["overview", "clock", ...(key ? [`model:${key}`] : [])];
   }
 
   function drawModel() {
@@ -266,9 +280,10 @@
     if (shown) draw.options(byId("model"), shown.models.map(({ key }) => [key, key]), chosenModel(shown.models));
     emptied("models", !model || !model.joined);
     if (!model || !model.joined) return;
+    for (const card of ["models", "confidence-card"]) lead(card, "models", { model: model.key });
     const box = byId("matrix");
     const regression = model.kind !== "classification";
-    draw.write(byId("title-models"), regression ? "Errors of the regression" : "Confusion matrix");
+    draw.write(byId("title-models").firstElementChild, regression ? "Errors of the regression" : "Confusion matrix");
     draw.mark(box, "kind", regression ? "regression" : "");
     if (!regression) {
       if (box.querySelector("dl")) box.replaceChildren();

@@ -40,12 +40,13 @@
       "runs",
       items,
       () => {
-        const name = cell("name", el("i", "dot"), el("b"), el("small"));
+        const name = cell("name", el("i", "dot"), el("a", "to"), el("small"));
         return [name, cell("progress", meter(), el("small", "number")), cell("num number wide"), cell("num number"), cell("num number wide")];
       },
       ([name, progress, speed, value, best], run, row) => {
         draw.mark(row, "state", run.state);
         put(name.children[1], run.name);
+        headrace.links.to(name.children[1], "training", { run: run.run });
         const words = run.state === "running" && run.ranks > 1 ? `${run.ranks} ranks` : run.state;
         put(name.children[2], run.error ? `${words}: ${run.error}` : words);
         name.title = Object.entries(run.params).map(([key, one]) => `${key} = ${one}`).join("\n");
@@ -66,9 +67,10 @@
     rows(
       "models",
       items,
-      () => [cell("name", el("b"), el("small")), cell("num number"), cell("num number wide"), cell("num number two", el("span"), el("small"))],
+      () => [cell("name", el("a", "to"), el("small")), cell("num number"), cell("num number wide"), cell("num number two", el("span"), el("small"))],
       ([name, speed, late, good], model) => {
         put(name.children[0], model.key);
+        headrace.links.to(name.children[0], "models", { model: model.key });
         put(name.children[1], model.champion ? "in service" : "earlier version");
         put(speed, format.number(model.requests_s));
         put(late, model.p95_ms === null ? format.NONE : format.milliseconds(model.p95_ms));

@@ -6,17 +6,17 @@ from dash import html
 from dash.development.base_component import Component
 
 from headrace.dashboard import figures
-from headrace.dashboard.layout import Page, card, chart, facts, hint, legend, marks, table
+from headrace.dashboard.layout import Page, card, chart, facts, hint, legend, link, marks, table
 
 TILES = (
-    ("in", "Throughput in", "events/s"),
-    ("scored", "Scored", "results/s"),
-    ("depth", "Queue depth", "entries"),
-    ("p95", "Latency p95", "ms"),
-    ("errors", "Errors", "dead letters/s"),
-    ("accuracy", "Live accuracy", "%"),
+    ("in", "Throughput in", "events/s", "queues"),
+    ("scored", "Scored", "results/s", "models"),
+    ("depth", "Queue depth", "entries", "queues"),
+    ("p95", "Latency p95", "ms", "queues"),
+    ("errors", "Errors", "dead letters/s", "dead"),
+    ("accuracy", "Live accuracy", "%", "models"),
 )
-PREDICTIONS = 10
+"""Key, name, unit, and the page that tells more."""
 
 
 def content() -> list[Component]:
@@ -35,7 +35,14 @@ def _quiet() -> html.Div:
     return html.Div(
         className="strip",
         children=[
-            html.Div(id="alerts", className="alerts", role="status", children=html.Span("Waiting for the first frame")),
+            html.Div(
+                id="alerts",
+                className="alerts",
+                role="status",
+                children=html.A(
+                    "Waiting for the first frame", href="queues", className="to", **marks(data_go="queues")
+                ),
+            ),
             html.Dl(
                 className="counts",
                 children=[
@@ -53,7 +60,7 @@ def _count(key: str, text: str, title: str) -> html.Div:
     return html.Div([html.Dt(text), html.Dd("–", id=f"count-{key}", className="number")], title=title)
 
 
-def _tile(key: str, name: str, unit: str) -> html.Section:
+def _tile(key: str, name: str, unit: str, to: str) -> html.Section:
     return html.Section(
         className="tile",
         id=f"tile-{key}",
@@ -61,7 +68,7 @@ def _tile(key: str, name: str, unit: str) -> html.Section:
         children=[
             html.Div(
                 className="head",
-                children=[html.H2(name), html.Span(className="delta number", title="against a minute ago")],
+                children=[html.H2(link(name, to)), html.Span(className="delta number", title="against a minute ago")],
             ),
             html.Div(className="value number", children=[html.B("–"), html.Span(unit)]),
             html.Div(className="note number"),
@@ -79,6 +86,7 @@ def _traffic() -> list[html.Section]:
             [chart("throughput", figures.throughput(), "Throughput by channel over time")],
             span="w7",
             aside=[legend("throughput")],
+            to="queues",
             empty=hint("No traffic yet. See it flow with", "headrace demo"),
         ),
         card(
@@ -88,6 +96,7 @@ def _traffic() -> list[html.Section]:
             [chart("depth", figures.depth(), "Queue depth by group over time")],
             span="w5",
             aside=[legend("depth")],
+            to="queues",
             empty=hint("No group reads anything yet. Start a scorer:", "headrace scorer"),
         ),
     ]
@@ -102,6 +111,7 @@ def _latency() -> list[html.Section]:
             [chart("latency", figures.latency(), "Latency percentiles over time")],
             span="w7",
             aside=[legend("latency")],
+            to="models",
             empty=hint("Nothing was scored in the last minutes. Send requests with", "headrace demo"),
         ),
         card(
@@ -111,6 +121,7 @@ def _latency() -> list[html.Section]:
             [html.Div(id="stages", className="stages")],
             span="w5",
             aside=[html.Div(id="legend-stages", className="legend")],
+            to="queues",
             empty=hint("Nothing was scored in the last 30 seconds."),
         ),
     ]
@@ -125,6 +136,7 @@ def _training() -> list[html.Section]:
             [legend("training"), chart("training", figures.training(), "Training metric by step, one line a run")],
             span="w6",
             aside=[html.Select(id="metric", className="select", **marks(aria_label="Metric", data_view="metric"))],
+            to="training",
             empty=hint(
                 'No run yet. In your training script: with Run("name") as run: run.log(step=…, loss=…), or',
                 "headrace demo",
@@ -149,12 +161,13 @@ def _training() -> list[html.Section]:
                 html.P(id="more-runs", className="more"),
             ],
             span="w6",
+            to="training",
             empty=hint("No run yet. Train a model with", "headrace models train digits"),
         ),
     ]
 
 
-def _models() -> list[html.Section | html.Div]:
+def _models() -> list[html.Section]:
     return [
         card(
             "models",
@@ -163,6 +176,7 @@ def _models() -> list[html.Section | html.Div]:
             [html.Div(id="matrix", className="matrix")],
             span="w4",
             aside=[html.Select(id="model", className="select", **marks(aria_label="Model", data_view="model"))],
+            to="models",
             empty=hint(
                 "No labels yet: publish prediction.labelled events, and accuracy appears here. To see it:",
                 "headrace demo",
@@ -178,48 +192,28 @@ def _models() -> list[html.Section | html.Div]:
                 html.Div(id="classes", className="bars classes"),
             ],
             span="w3",
+            to="models",
             empty=hint("No predictions in the last 5 minutes."),
         ),
-        html.Div(
-            className="w5 stack",
-            children=[
-                card(
-                    "serving",
-                    "Models in service",
-                    "with the 95 % interval of live accuracy",
-                    [
-                        table(
-                            "models",
-                            [("Model", ""), ("Results/s", "num"), ("p95", "num wide"), ("Accuracy", "num")],
-                            label="Models in service",
-                        ),
-                        html.P(id="more-models", className="more"),
-                    ],
-                    empty=hint(
-                        "No model is in service. Train and start one:",
-                        "headrace models train digits",
-                        "headrace scorer",
-                    ),
+        card(
+            "serving",
+            "Models in service",
+            "with the 95 % interval of live accuracy",
+            [
+                table(
+                    "models",
+                    [("Model", ""), ("Results/s", "num"), ("p95", "num wide"), ("Accuracy", "num")],
+                    label="Models in service",
                 ),
-                card(
-                    "server-card",
-                    "Server",
-                    "what it says of itself",
-                    [
-                        facts(
-                            "server",
-                            [
-                                ("product", "Product"),
-                                ("durability", "Durability"),
-                                ("memory", "Memory"),
-                                ("operations", "Commands/s"),
-                                ("clients", "Clients"),
-                                ("uptime", "Up for"),
-                            ],
-                        )
-                    ],
-                ),
+                html.P(id="more-models", className="more"),
             ],
+            span="w5",
+            to="models",
+            empty=hint(
+                "No model is in service. Train and start one:",
+                "headrace models train digits",
+                "headrace scorer",
+            ),
         ),
     ]
 
@@ -247,7 +241,24 @@ def _work() -> list[html.Section]:
             ],
             span="w7",
             aside=[html.Span(id="shown", className="quiet number")],
+            to="events",
             empty=hint("No predictions yet. With a scorer running, ask for some:", "headrace demo"),
+        ),
+        card(
+            "glass-card",
+            "Time to glass",
+            "from created to painted in this browser, last minute",
+            [
+                table(
+                    "glass",
+                    [("Part", ""), ("p50, on to p95", "way"), ("p50", "num"), ("p95", "num")],
+                    label="Time to glass, span by span",
+                ),
+                html.P(id="glass-clocks", className="more"),
+            ],
+            span="w5",
+            to="events",
+            empty=hint("Nothing was painted in the last minute. See it flow with", "headrace demo"),
         ),
         card(
             "workers",
@@ -268,7 +279,28 @@ def _work() -> list[html.Section]:
                 ),
                 html.P(id="more-workers", className="more"),
             ],
-            span="w5",
+            span="w7",
+            to="queues",
             empty=hint("No worker is alive. Start some:", "headrace scorer", "headrace aggregator"),
+        ),
+        card(
+            "server-card",
+            "Server",
+            "what it says of itself",
+            [
+                facts(
+                    "server",
+                    [
+                        ("product", "Product"),
+                        ("durability", "Durability"),
+                        ("memory", "Memory"),
+                        ("operations", "Commands/s"),
+                        ("clients", "Clients"),
+                        ("uptime", "Up for"),
+                    ],
+                )
+            ],
+            span="w5",
+            to="queues",
         ),
     ]
