@@ -24,7 +24,7 @@ from headrace.bus import Bus, PublishCall
 from headrace.channels import WORKERS
 from headrace.codec import encode
 from headrace.ending import end
-from headrace.events import WorkerAlive, WorkerStopped, new_id, stamped
+from headrace.events import BatchSample, WorkerAlive, WorkerStopped, new_id, stamped
 
 EVERY_S = 1.0
 FAREWELL_S = 1.0
@@ -50,6 +50,8 @@ class Tally:
     lost: int = 0
     dropped: int = 0
     unknown: int = 0
+    batch_samples: list[BatchSample] = field(default_factory=list)
+    """Some batches since the heartbeat before."""
 
 
 class Reading(NamedTuple):
@@ -150,6 +152,7 @@ def alive(worker: str, kind: str, started: float, tally: Tally, before: Reading,
         lost=tally.lost,
         dropped=tally.dropped,
         unknown=tally.unknown,
+        batch_samples=tally.batch_samples,
     )
 
 

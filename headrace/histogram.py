@@ -86,6 +86,12 @@ def percentiles(counts: Mapping[int, int], *ranks: float) -> list[float]:
     return found
 
 
+def mean_ms(counts: Mapping[int, int]) -> float | None:
+    """The mean in milliseconds, each value taken as the middle of its bucket; None if nothing was counted."""
+    total = sum(counts.values())
+    return sum(middle_ms(index) * count for index, count in counts.items()) / total if total > 0 else None
+
+
 def percentile(counts: Mapping[int, int], rank: float) -> float:
     """One percentile in milliseconds; see `percentiles`."""
     return percentiles(counts, rank)[0]

@@ -97,6 +97,16 @@ class Settings:
     join_ttl_s: int = 3600
     """How long a prediction waits for its label."""
 
+    alert_full_s: int = 600
+    """A channel or the server's memory that would be full within this time, at its present pace, raises an alert."""
+    alert_dead_rate: float = 1.0
+    """Dead letters a second of one group, over half a minute, that raise an alert."""
+    alert_accuracy: float = 0.8
+    """A classifier raises an alert when, beyond chance, the labels of the last five minutes say that its accuracy is
+    below this share of that on held-out rows, which counts as 1 where it is not known."""
+    alert_webhook: str = field(default="", repr=False)
+    """Where the aggregator posts each alert that is raised or cleared, as JSON; empty = nowhere."""
+
     models: Path = field(default_factory=_default_models)
 
     def with_(self, **changes: Any) -> Settings:
@@ -136,6 +146,8 @@ class Settings:
             raise SettingsError(
                 f"REDIS_URL={shown_url(self.redis_url)!r} must start with redis://, rediss:// (TLS) or unix://"
             )
+        if self.alert_webhook and not _is_web(self.alert_webhook):
+            raise SettingsError("HEADRACE_ALERT_WEBHOOK must be an address that starts with http:// or https://")
         try:
             urlsplit(self.redis_url).port  # noqa: B018
         except ValueError as error:
@@ -154,6 +166,14 @@ def shown_url(url: str) -> str:
     if "@" in query and "@" not in place:  # a password with a question mark in it
         place = "..."
     return f"{scheme}{separator}{place.rpartition('@')[2]}"
+
+
+def _is_web(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _parse(variable: str, kind: str, text: str) -> Any:

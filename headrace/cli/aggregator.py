@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.options import connection_and_models, named, waiting
+from headrace.cli.options import everything, named, waiting
 from headrace.cli.root import extra
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 )
 @named
 @waiting
-@connection_and_models
+@everything
 def command(
     settings: Settings, burst: bool, metrics_host: str, metrics_port: int | None, name: str, wait: bool
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from headrace.cli.options import alerting
 from headrace.cli.root import require
 from headrace.cli.traffic import RATE
 from headrace.cli.up import GATEWAY_PORT, MODULES, PAGE_PORT, READY_S, tell
@@ -73,6 +74,7 @@ class Plan:
     metavar="DIR",
     help="Where the server's log and the models are kept.",
 )
+@alerting
 @click.option("--fresh", is_flag=True, help="Begin with nothing, and keep nothing.")
 def command(
     duration: float | None,
@@ -81,6 +83,7 @@ def command(
     no_browser: bool,
     rate: float,
     data_dir: Path,
+    alert_webhook: str | None,
     fresh: bool,
 ) -> None:
     """Watch real scikit-learn models train and real requests being scored, live in the browser.
@@ -97,7 +100,7 @@ def command(
     gateway = choose("--gateway-port", gateway_port, GATEWAY_PORT, (page,), tell)
     with ExitStack() as stack:
         home = _home(stack, data_dir, fresh)
-        settings, server = _server(stack, home, fresh)
+        settings, server = _server(stack, home, fresh, alert_webhook)
         data = "temporary" if fresh else f"{home} (kept; --fresh begins with nothing)"
         if server is None:
             data = f"events on that server; models in {settings.models}"
@@ -114,7 +117,9 @@ def _home(stack: ExitStack, data_dir: Path, fresh: bool) -> Path:
     return Path(stack.enter_context(TemporaryDirectory(prefix="headrace-demo-", ignore_cleanup_errors=True)))
 
 
-def _server(stack: ExitStack, home: Path, fresh: bool) -> tuple[Settings, EmbeddedServer | None]:
+def _server(
+    stack: ExitStack, home: Path, fresh: bool, alert_webhook: str | None
+) -> tuple[Settings, EmbeddedServer | None]:
     """The settings of all processes, and the server if it is our own."""
     from headrace.cli.ask import check
     from headrace.embedded import EmbeddedServer, EmbeddedSettings
@@ -126,6 +131,7 @@ def _server(stack: ExitStack, home: Path, fresh: bool) -> tuple[Settings, Embedd
     settings = Settings.load(
         models=None if "HEADRACE_MODELS" in given else home / "models",
         spill=None if "HEADRACE_SPILL" in given else home / "spill",
+        alert_webhook=alert_webhook,
     )
     if "REDIS_URL" in given:
         prefix = settings.prefix if "HEADRACE_PREFIX" in given else f"demo-{new_id()[:6]}" if fresh else "demo"

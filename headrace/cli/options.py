@@ -22,6 +22,16 @@ def connection_and_models(function: F) -> F:
     return _settings(function, ("redis_url", "prefix", "models_dir"))
 
 
+def everything(function: F) -> F:
+    """--redis-url, --prefix, --models-dir and --alert-webhook; the command gets `settings`."""
+    return _settings(function, ("redis_url", "prefix", "models_dir", "alert_webhook"))
+
+
+def alerting(function: F) -> F:
+    """--alert-webhook alone; the command gets `alert_webhook`, maybe None."""
+    return _SHARED["alert_webhook"](function)  # type: ignore[no-any-return]
+
+
 def models_only(function: F) -> F:
     """--models-dir; the command gets `settings`."""
     return _settings(function, ("models_dir",))
@@ -53,8 +63,14 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
         metavar="DIR",
         help="Folder of model files. [env: HEADRACE_MODELS; default: ~/.local/share/headrace/models]",
     ),
+    "alert_webhook": click.option(
+        "--alert-webhook",
+        metavar="URL",
+        help="Post alerts there as JSON. If the address is secret, set the variable: options show in lists of "
+        "processes. [env: HEADRACE_ALERT_WEBHOOK]",
+    ),
 }
-_FLAGS = {"redis_url": "redis_url", "prefix": "prefix", "models_dir": "models"}
+_FLAGS = {"redis_url": "redis_url", "prefix": "prefix", "models_dir": "models", "alert_webhook": "alert_webhook"}
 
 
 def _settings(function: F, names: tuple[str, ...]) -> F:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.options import connection_and_models
+from headrace.cli.options import everything
 from headrace.cli.root import require
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ MODULES = ("numpy", "sklearn", "skops", "dash", "fastapi", "uvicorn")
 @click.option(
     "--gateway-port", type=click.IntRange(0, 65535), metavar="PORT", help="Port of the gateway.  [default: 8080]"
 )
-@connection_and_models
+@everything
 def command(settings: Settings, scorers: int, port: int | None, gateway_port: int | None) -> None:
     """Run scorers, aggregator, dashboard and gateway against REDIS_URL until Ctrl-C.
 
@@ -102,6 +102,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "HEADRACE_PREFIX": settings.prefix,
         "HEADRACE_MODELS": str(settings.models),
         "HEADRACE_SPILL": str(settings.spill),
+        "HEADRACE_ALERT_WEBHOOK": settings.alert_webhook,
     }
 
 

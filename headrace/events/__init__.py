@@ -16,6 +16,7 @@ from headrace.events.frame import (
     Rate,
     RunView,
     ServerView,
+    WebhookView,
     WorkerView,
 )
 from headrace.events.inference import (
@@ -29,6 +30,7 @@ from headrace.events.inference import (
 from headrace.events.operations import (
     ActionTaken,
     Alert,
+    BatchSample,
     EntryDead,
     ModelPromoted,
     ModelRefused,
@@ -66,6 +68,7 @@ __all__ = [
     "Alert",
     "AlertView",
     "AnyEvent",
+    "BatchSample",
     "ChannelView",
     "EntryDead",
     "Event",
@@ -95,6 +98,7 @@ __all__ = [
     "RunView",
     "Scalar",
     "ServerView",
+    "WebhookView",
     "WorkerAlive",
     "WorkerStopped",
     "WorkerView",

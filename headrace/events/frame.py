@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from headrace.events.base import Event, Scalar
+from headrace.events.operations import BatchSample
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -33,6 +34,10 @@ class ChannelView(View, frozen=True, kw_only=True):
     length: int = 0
     memory_bytes: int = 0
     limit: int = 0
+    needed: int = 0
+    """Entries that some group still needs; at `limit` publishers are told that the channel is full."""
+    full_s: float | None = None
+    """Time until then at the pace of the last half minute; None = it does not fill."""
 
 
 class GroupView(View, frozen=True, kw_only=True):
@@ -51,6 +56,8 @@ class GroupView(View, frozen=True, kw_only=True):
     dead_total: int = 0
     drain_s: float | None = None
     """Time to drain at the present rates; None = it grows."""
+    wait_ms: float | None = None
+    """Mean time from the making of an entry to its end, over 30 s; None where nobody measures it."""
 
 
 class LatencyView(View, frozen=True, kw_only=True):
@@ -76,13 +83,6 @@ class QualityView(View, frozen=True, kw_only=True):
     sum_y2: float = 0.0
     recent: list[tuple[float, int, int]] = []
     """(Unix seconds, joined, correct) for the last minutes, by 10 s."""
-
-
-class ModelView(View, frozen=True, kw_only=True):
-    """One model version that is in service or had traffic lately."""
-
-    name: str
-    version: int
     calibration: list[tuple[int, int, float]] = []
     """(joined, correct, sum of confidence) in equal bins of confidence from 0 to 1."""
     residual_width: float = 0.0
@@ -96,6 +96,13 @@ class ModelView(View, frozen=True, kw_only=True):
     worst: list[tuple[str, int, float, float, float]] = []
     """(prediction, row in its request, predicted, actual, confidence), the worst first: wrong with the highest
     confidence, or farthest off; of the last minutes that had any."""
+
+
+class ModelView(View, frozen=True, kw_only=True):
+    """One model version that is in service or had traffic lately."""
+
+    name: str
+    version: int
     champion: bool = False
     kind: str = "classification"
     labels: list[str] = []
@@ -108,6 +115,8 @@ class ModelView(View, frozen=True, kw_only=True):
     latency: LatencyView | None = None
     classes: list[int] = []
     """Predicted classes over 5 min."""
+    mix: list[int] = []
+    """Predicted classes over 30 s; of more than 12 classes the last counts all the others."""
     confidence: list[int] = []
     """Histogram of confidence over 5 min, 20 equal bins from 0 to 1."""
     quality: QualityView = QualityView()
@@ -115,8 +124,6 @@ class ModelView(View, frozen=True, kw_only=True):
     """Metrics on held-out rows from training."""
 
 
-    mix: list[int] = []
-    """Predicted classes over 30 s; of more than 12 classes the last counts all the others."""
 class RunView(View, frozen=True, kw_only=True):
     """One training run over its ranks. `state`: running, stalled, finished, failed, crashed."""
 
@@ -172,6 +179,8 @@ class ServerView(View, frozen=True, kw_only=True):
     operations: float = 0.0
     """Commands a second, as the server counts them."""
     durability: str = "unknown"
+    full_s: float | None = None
+    """Time until the memory limit at the pace of the last minute; None = it does not fill."""
 
 
 class LiveView(View, frozen=True, kw_only=True):
@@ -200,6 +209,21 @@ class AlertView(View, frozen=True, kw_only=True):
     since: float = 0.0
 
 
+class WebhookView(View, frozen=True, kw_only=True):
+    """What became of alerts that were to be posted to `place`, since the aggregator began."""
+
+    place: str
+    """Where, without anything secret."""
+    sent: int = 0
+    failed: int = 0
+    """Given up after their last attempt."""
+    dropped: int = 0
+    """Pushed out of the full queue by younger ones."""
+    waiting: int = 0
+    error: str = ""
+    """Why the last attempt failed; empty if it did not."""
+
+
 class Frame(Event, frozen=True, kw_only=True, tag="frame"):
     """All statistics at `time`. `number` counts the frames of one aggregator; a jump back means a new leader."""
 
@@ -222,3 +246,6 @@ class Frame(Event, frozen=True, kw_only=True, tag="frame"):
     server: ServerView = ServerView()
     live: LiveView = LiveView()
     alerts: list[AlertView] = []
+    batches: dict[str, list[BatchSample]] = {}
+    """Samples of batches that came since the last frame, by worker."""
+    webhook: WebhookView | None = None

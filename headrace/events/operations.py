@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from headrace.events.base import Event
+
+
+class BatchSample(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One batch of those that a worker decided lately. On the wire: a list in this order."""
+
+    at: float
+    """Unix time of its end, seconds."""
+    size: int
+    """Entries in it."""
+    wait_ms: float
+    """Mean time from the making of its entries to the read that brought them."""
+    model_ms: float
+    """Time in the model."""
+    reason: str
+    """Why it was released: `all that waited`, `entries bound`, `bytes bound`, `retry`, `claimed`."""
 
 
 class EntryDead(Event, frozen=True, kw_only=True, tag="entry.dead"):
@@ -45,6 +62,8 @@ class WorkerAlive(Event, frozen=True, kw_only=True, tag="worker.alive"):
     dropped: int = 0
     unknown: int = 0
     """Events of unknown type seen."""
+    batch_samples: list[BatchSample] = []
+    """Some batches of the last second, each as likely as any other; at most 12."""
 
 
 class WorkerStopped(Event, frozen=True, kw_only=True, tag="worker.stopped"):
@@ -94,14 +113,19 @@ class Alert(Event, frozen=True, kw_only=True, tag="alert"):
     state: Literal["raised", "cleared"]
     severity: Literal["warning", "critical"] = "warning"
     text: str = ""
+    since: float = 0.0
+    """When it was raised, Unix seconds."""
 
 
 class ActionTaken(Event, frozen=True, kw_only=True, tag="action.taken"):
-    """Somebody changed something by hand: `promote`, `rollback`, `requeue` or `discard`; `subject` is what."""
+    """Somebody did something by hand: `promote`, `rollback`, `requeue` or `discard`; `subject` is what it was done to.
+
+    `sign in` tells of who came to the page: `subject` is the address, `text` says whether it signed in or was held up.
+    """
 
     action: str
     actor: str = ""
-    """Who: `local` without a login, else the role that signed in."""
+    """Who: `local` without a login, else the role that signed in; empty if nobody did."""
     text: str = ""
     count: int = 1
     """How many things it was done to."""

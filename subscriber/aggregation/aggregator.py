@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 from headrace.bus import Bus
 from headrace.channels import LABELS, WORKERS
@@ -27,6 +27,7 @@ from headrace.subscriber.aggregation.cards import CardShelf
 from headrace.subscriber.aggregation.quality import Cards, ModelCard
 from headrace.subscriber.aggregation.servertime import ServerTime
 from headrace.subscriber.aggregation.term import LEASE, LEASE_S, Term
+from headrace.subscriber.aggregation.webhook import Webhook
 
 RENEW_S = LEASE_S / 4
 RETRY_S = 0.5
@@ -59,11 +60,15 @@ async def run_aggregator(
     """
     tally = Tally()
     heartbeat = Heartbeat(bus, "aggregator", lambda: tally, worker=worker)
-    aggregator = Aggregator(bus, CardShelf(cards), champions, heartbeat.worker, tally, clock)
-    if burst:
-        await aggregator.burst()
-        return
-    async with heartbeat:
+    async with AsyncExitStack() as stack:
+        webhook = None
+        if settings.alert_webhook:
+            webhook = await stack.enter_async_context(Webhook(settings.alert_webhook, settings.prefix))
+        aggregator = Aggregator(bus, CardShelf(cards), champions, heartbeat.worker, tally, clock, webhook)
+        if burst:
+            await aggregator.burst()
+            return
+        await stack.enter_async_context(heartbeat)
         await aggregator.run(stop, interval_s)
 
 
@@ -78,9 +83,11 @@ class Aggregator:
         worker: str,
         tally: Tally,
         clock: Callable[[], float],
+        webhook: Webhook | None = None,
     ) -> None:
         self.bus, self.cards, self.champions, self.worker, self.tally = bus, cards, champions, worker, tally
         self._clock = clock
+        self._webhook = webhook
         self._token = ""
 
     async def run(self, stop: asyncio.Event, interval_s: float) -> None:
@@ -123,7 +130,16 @@ class Aggregator:
         now = ServerTime(self._clock)
         now.observe(receipt.positions[-1].ms)
         known = await saved.load(self.bus, await asyncio.to_thread(self.champions), now())
-        return Term(self.bus, known, self.cards, worker=self.worker, token=self._token, tally=self.tally, now=now)
+        return Term(
+            self.bus,
+            known,
+            self.cards,
+            worker=self.worker,
+            token=self._token,
+            tally=self.tally,
+            now=now,
+            webhook=self._webhook,
+        )
 
     async def _lead(self, stop: asyncio.Event, interval_s: float) -> None:
         renewal = asyncio.create_task(self._renew(), name="renew lease")

@@ -6,14 +6,17 @@ a threshold have a lower one once they are raised. Alerts that other processes p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
 
 from headrace.errors import CodecError
-from headrace.events import Alert, AlertView, GroupView, ServerView, new_id
+from headrace.events import Alert, AlertView, Frame, new_id
+from headrace.models.evaluation import wilson
+from headrace.settings import Settings
 from headrace.subscriber.aggregation.serving import Refusal
 from headrace.subscriber.aggregation.workers import Ended
 
@@ -22,6 +25,12 @@ GROWING: Final = 1000
 """Depth from which a group that does not drain is worth a word; half of it once the word is out."""
 FULL: Final = 0.9
 LOST_S: Final = 300.0
+ACCURACY_S: Final = 300.0
+CRASHED_S: Final = 600.0
+"""How long a run that crashed is spoken of."""
+EARLY: Final = 0.05
+HALF: Final = 0.5
+"""Shares of a channel's bound and of the server's memory below which the time to full is no matter."""
 KEPT: Final = 200
 
 Key = tuple[str, str]
@@ -49,6 +58,7 @@ class Alerts:
         self._held: dict[Key, float] = {}
         self._until: dict[Key, float] = {}
         self._dirty: set[Key] = set()
+        self._news: deque[Alert] = deque(maxlen=KEPT)
 
     def raised(self, name: str, subject: str) -> bool:
         return (name, subject) in self._raised
@@ -80,6 +90,7 @@ class Alerts:
                 self._since.pop(key, None)
                 self._held.pop(key, None)
                 self._dirty.add(key)
+        self._news.extend(events)
         return events
 
     def fold(self, event: Alert, at: float) -> None:
@@ -99,10 +110,17 @@ class Alerts:
         else:
             return
         self._dirty.add(key)
+        self._news.append(event)
 
     def views(self) -> list[AlertView]:
         """Alerts that are raised now: critical ones first, then by age."""
         return sorted(self._raised.values(), key=lambda view: (view.severity != "critical", view.since, view.name))
+
+    def take_news(self) -> list[Alert]:
+        """What was raised or cleared since the last call, by whomever."""
+        news = list(self._news)
+        self._news.clear()
+        return news
 
     def take_changes(self) -> tuple[dict[str, bytes], list[str]]:
         """Fields to save and fields to drop since the last call."""
@@ -148,30 +166,23 @@ class LossWatch:
 
 
 def conditions(
-    groups: Iterable[GroupView],
+    frame: Frame,
     silent_s: Mapping[Key, float],
-    abandoned_s: float,
     missing: Mapping[str, Ended],
     refusals: Iterable[Refusal],
     losing: int,
-    server: ServerView,
     raised: Callable[[str, str], bool],
+    settings: Settings,
 ) -> list[Condition]:
-    """What needs a person now.
+    """What needs a person now, by the frame of this moment and what is in no frame.
 
     `silent_s` tells how long nobody has worked for (channel, group); `losing` is the count lost, 0 if none was lately.
     """
-    found: list[Condition] = []
-    for group in groups:
-        subject = f"{group.channel}/{group.group}"
-        depth = group.lag + group.in_flight
-        silence_s = silent_s.get((group.channel, group.group), 0.0)
-        if depth and silence_s >= abandoned_s:
-            text = f"{depth} entries of {group.channel} wait for {group.group}; nobody has worked for {silence_s:.0f} s"
-            found.append(Condition("group abandoned", subject, text, "critical"))
-        elif group.drain_s is None and depth >= (GROWING / 2 if raised("group growing", subject) else GROWING):
-            text = f"{group.group} is slower than the publishers of {group.channel}: {depth} entries wait"
-            found.append(Condition("group growing", subject, text, after_s=20.0, until_s=10.0))
+    found = [
+        *_of_groups(frame, silent_s, raised, settings),
+        *_of_room(frame, raised, settings),
+        *_of_quality(frame, raised, settings),
+    ]
     for worker, ended in missing.items():
         text = f"{ended.kind} {worker} on {ended.host or 'an unknown host'} fell silent without saying goodbye"
         found.append(Condition("worker gone", worker, text, until_s=0.0))
@@ -182,11 +193,70 @@ def conditions(
     if losing:
         text = f"{losing} events are in neither the live side nor the log"
         found.append(Condition("events lost", "", text, "critical", until_s=0.0))
+    for run in frame.runs:
+        if run.state == "stalled" or (run.state == "crashed" and frame.time - run.updated < CRASHED_S):
+            what = "crashed or was killed" if run.state == "crashed" else "is stalled"
+            text = f"training {run.name or run.run} {what} at step {run.step}: it gives no sign of life"
+            found.append(Condition("run stalled", run.run, text, until_s=0.0))
+    return found
+
+
+def _of_groups(
+    frame: Frame, silent_s: Mapping[Key, float], raised: Callable[[str, str], bool], settings: Settings
+) -> Iterator[Condition]:
+    for group in frame.groups:
+        subject = f"{group.channel}/{group.group}"
+        depth = group.lag + group.in_flight
+        silence_s = silent_s.get((group.channel, group.group), 0.0)
+        if depth and silence_s >= settings.abandoned_s:
+            text = f"{depth} entries of {group.channel} wait for {group.group}; nobody has worked for {silence_s:.0f} s"
+            yield Condition("group abandoned", subject, text, "critical")
+        elif group.drain_s is None and depth >= (GROWING / 2 if raised("group growing", subject) else GROWING):
+            text = f"{group.group} is slower than the publishers of {group.channel}: {depth} entries wait"
+            yield Condition("group growing", subject, text, after_s=20.0, until_s=10.0)
+        bound = settings.alert_dead_rate * (0.5 if raised("dead letters", subject) else 1.0)
+        if group.dead.s30 >= bound:
+            text = f"{group.dead.s30:.3g} entries of {group.channel} a second become dead letters of {group.group}"
+            yield Condition("dead letters", subject, text, until_s=10.0)
+
+
+def _of_room(frame: Frame, raised: Callable[[str, str], bool], settings: Settings) -> Iterator[Condition]:
+    """What is full, or will be soon. What is nearly empty is no matter yet, however quickly it fills."""
+
+    def soon(subject: str, full_s: float | None) -> bool:
+        return full_s is not None and full_s <= settings.alert_full_s * (2 if raised("time to full", subject) else 1)
+
+    for channel in frame.channels:
+        if channel.needed >= EARLY * channel.limit and soon(channel.name, channel.full_s):
+            text = f"{channel.name} is full in {_spoken(channel.full_s)} at this pace: {channel.needed} entries wait"
+            yield Condition("time to full", channel.name, text, after_s=5.0, until_s=20.0)
+    server = frame.server
     limit = server.memory_limit_bytes
     if limit and server.memory_bytes > (FULL - 0.05 if raised("server full", "") else FULL) * limit:
         text = f"the server uses {server.memory_bytes / limit:.0%} of its memory; publishing stops at 100 %"
-        found.append(Condition("server full", "", text, "critical", after_s=2.0))
-    return found
+        yield Condition("server full", "", text, "critical", after_s=2.0)
+    elif server.memory_bytes >= HALF * limit and soon("server memory", server.full_s):
+        text = f"the server's memory is full in {_spoken(server.full_s)} at this pace"
+        yield Condition("time to full", "server memory", text, after_s=5.0, until_s=30.0)
+
+
+def _of_quality(frame: Frame, raised: Callable[[str, str], bool], settings: Settings) -> Iterator[Condition]:
+    """Raised when even the upper end of the interval is below the bound, held until the share itself is above it."""
+    for model in frame.models:
+        recent = [(n, right) for at, n, right in model.quality.recent if frame.time - at <= ACCURACY_S]
+        joined, correct = sum(n for n, _ in recent), sum(right for _, right in recent)
+        if not (model.champion and model.kind == "classification" and joined):
+            continue
+        subject = f"{model.name}@{model.version}"
+        bound = settings.alert_accuracy * model.scores.get("accuracy", 1.0)
+        share = correct / joined if raised("low accuracy", subject) else wilson(correct, joined).high
+        if share < bound:
+            text = f"{subject} is right in {correct / joined:.1%} of {joined} predictions; {bound:.1%} is the least"
+            yield Condition("low accuracy", subject, text, after_s=10.0, until_s=10.0)
+
+
+def _spoken(seconds: float | None) -> str:
+    return f"{seconds or 0.0:.0f} s" if (seconds or 0.0) < 120 else f"{(seconds or 0.0) / 60:.0f} min"
 
 
 def _event(view: AlertView, state: Literal["raised", "cleared"], now: float) -> Alert:
@@ -199,6 +269,7 @@ def _event(view: AlertView, state: Literal["raised", "cleared"], now: float) -> 
         state=state,
         severity="critical" if view.severity == "critical" else "warning",
         text=view.text,
+        since=view.since,
     )
 
 

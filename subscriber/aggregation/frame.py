@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from headrace.bus import GroupState
-from headrace.channels import PARTITIONED
+from headrace.channels import PARTITIONED, REQUESTS, SCORERS
 from headrace.events import (
     ChannelView,
     Frame,
@@ -18,11 +18,14 @@ from headrace.events import (
     LiveView,
     ModelView,
     ServerView,
+    WebhookView,
     new_id,
 )
+from headrace.histogram import mean_ms
 from headrace.positions import Position
 from headrace.settings import Settings
 from headrace.subscriber.aggregation.alerts import SOURCE, Alerts
+from headrace.subscriber.aggregation.filling import Filling
 from headrace.subscriber.aggregation.quality import Cards, Quality, merged
 from headrace.subscriber.aggregation.runs import Runs
 from headrace.subscriber.aggregation.serving import Serving
@@ -30,11 +33,11 @@ from headrace.subscriber.aggregation.statistics import STAGES, Statistics
 from headrace.subscriber.aggregation.workers import Workers
 
 MODELS: Final = 50
+DETAILED: Final = 12
+"""Models whose pairs, residuals and worst mistakes are in the frame."""
 
 
 class Place(NamedTuple):
-DETAILED: Final = 12
-"""Models whose pairs, residuals and worst mistakes are in the frame."""
     """One partition of one channel."""
 
     channel: str
@@ -51,6 +54,12 @@ class Readings:
     memory: dict[Place, int] = field(default_factory=dict)
     groups: dict[Place, list[GroupState]] = field(default_factory=dict)
     server: ServerView = field(default_factory=ServerView)
+    filling: Filling[Place] = field(default_factory=lambda: Filling(30.0))
+    """How the entries that some group still needs grew."""
+
+    def needed(self, place: Place) -> int:
+        """Entries that some group still needs: what the bound of a log counts."""
+        return max((state.lag + state.in_flight for state in self.groups.get(place, ())), default=0)
 
 
 @dataclass(slots=True)
@@ -91,6 +100,8 @@ def channel_views(readings: Readings, statistics: Statistics, settings: Settings
             length=sum(readings.lengths.get(place, 0) for place in parts),
             memory_bytes=sum(readings.memory.get(place, 0) for place in parts),
             limit=settings.depth_limit * (settings.partitions if channel in PARTITIONED else 1),
+            needed=sum(readings.needed(place) for place in parts),
+            full_s=_soonest(readings.filling.full_s(place, settings.depth_limit) for place in parts),
         )
         for channel, parts in places.items()
     ]
@@ -124,6 +135,7 @@ def group_views(readings: Readings, statistics: Statistics, now: float) -> list[
                 total=max(0, total - depth),
                 dead_total=statistics.total(f"dead:{channel}:{name}"),
                 drain_s=0.0 if not depth else (depth / draining if draining > 0 else None),
+                wait_ms=mean_ms(statistics.histogram("lat:total")) if (channel, name) == (REQUESTS, SCORERS) else None,
             )
         )
     return views
@@ -158,6 +170,7 @@ def model_views(
                 rows_total=statistics.total(f"row:{of}"),
                 latency=statistics.latency("total", f"lat:{of}") if requests else None,
                 classes=statistics.classes(model, version),
+                mix=statistics.mix(model, version),
                 confidence=statistics.confidence(model, version),
                 quality=merged(quality, model, version, now, detailed=place < DETAILED),
                 scores=dict(card.metrics) if card else {},
@@ -170,7 +183,6 @@ def live_view(workers: Workers, intake: IntakeCounts) -> LiveView:
     """What all processes saw of the live side, and what was taken in."""
     counts = workers.counts()
     return LiveView(
-                mix=statistics.mix(model, version),
         live=counts.live,
         healed=counts.healed,
         lost=counts.lost,
@@ -191,8 +203,9 @@ def compose(
     settings: Settings,
     cards: Cards,
     now: float,
+    webhook: WebhookView | None = None,
 ) -> Frame:
-    """The frame of this moment. Takes the new points of curves, so that each comes in one frame."""
+    """The frame of this moment. Takes the new points and batches, so that each comes in one frame."""
     runs = known.runs.view(now)
     fresh = known.runs.take_points(runs)
     return Frame(
@@ -214,7 +227,13 @@ def compose(
         server=readings.server,
         live=live_view(known.workers, known.intake),
         alerts=known.alerts.views(),
+        batches=known.workers.take_samples(),
+        webhook=webhook,
     )
+
+
+def _soonest(times_s: Iterable[float | None]) -> float | None:
+    return min((seconds for seconds in times_s if seconds is not None), default=None)
 
 
 def silences(groups: Iterable[tuple[Place, list[GroupState]]]) -> dict[tuple[str, str], tuple[bool, int]]:

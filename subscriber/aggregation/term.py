@@ -31,17 +31,19 @@ from headrace.channels import (
     WORKERS,
 )
 from headrace.errors import LeaseLostError
-from headrace.events import Frame, new_id
+from headrace.events import Frame, ServerView, new_id
 from headrace.heartbeat import Tally
 from headrace.positions import START, Position
 from headrace.subscriber.aggregation import housekeeping, saved
 from headrace.subscriber.aggregation.alerts import LossWatch, conditions
+from headrace.subscriber.aggregation.filling import Filling
 from headrace.subscriber.aggregation.folding import fold, fold_labels
-from headrace.subscriber.aggregation.frame import Known, Place, Readings, compose, group_views, live_view
+from headrace.subscriber.aggregation.frame import Known, Place, Readings, compose, group_views
 from headrace.subscriber.aggregation.intake import Intake
 from headrace.subscriber.aggregation.quality import Cards
 from headrace.subscriber.aggregation.servertime import ServerTime
 from headrace.subscriber.aggregation.statistics import summed
+from headrace.subscriber.aggregation.webhook import Webhook
 
 LEASE: Final = "aggregator"
 LEASE_S: Final = 2.0
@@ -51,6 +53,8 @@ PACE_S: Final = 0.2
 """Rest between two batches that were not full: as fresh as frames are, and few commits."""
 SLOW_S: Final = 1.0
 SIZES_S: Final = 2.0
+MEMORY_S: Final = 60.0
+"""Window in which the pace of the server's memory is measured."""
 LONG_S: Final = 10.0
 TIDY_S: Final = 5.0
 OWN_CHANNELS: Final = 50
@@ -66,12 +70,23 @@ class Term:
     """Everything that the leader does, on the state `known`. `token` holds the lease in every partition."""
 
     def __init__(
-        self, bus: Bus, known: Known, cards: Cards, *, worker: str, token: str, tally: Tally, now: ServerTime
+        self,
+        bus: Bus,
+        known: Known,
+        cards: Cards,
+        *,
+        worker: str,
+        token: str,
+        tally: Tally,
+        now: ServerTime,
+        webhook: Webhook | None = None,
     ) -> None:
         self.bus, self.known, self.cards = bus, known, cards
         self.worker, self.token, self.tally, self.now = worker, token, tally, now
         self.number = 0
         self.readings = Readings()
+        self._webhook = webhook
+        self._memory: Filling[str] = Filling(MEMORY_S)
         self._brisk = copy.copy(bus)
         self._brisk.settings = bus.settings.with_(claim_ms=min(CLAIM_MS, bus.settings.claim_ms))
         self._silence = housekeeping.Silence()
@@ -143,25 +158,15 @@ class Term:
         positions = await self.bus.commit(work)
         if isinstance(positions, list) and positions:
             self.now.observe(positions[0].ms)
+        news = self.known.alerts.take_news()
+        if self._webhook:
+            self._webhook.put(news)
         return frame
 
     def compose(self, now: float) -> tuple[Frame, Commit]:
         """The frame of this moment, and the commit that publishes it. No I/O."""
         known, settings = self.known, self.bus.settings
         groups = group_views(self.readings, known.statistics, now)
-        workers = known.workers.views(now)
-        lost = live_view(known.workers, known.intake).lost
-        holding = conditions(
-            groups,
-            self._silent_s,
-            settings.abandoned_s,
-            known.workers.missing(now),
-            known.serving.refusals({view.worker: view.models for view in workers}),
-            lost if self._losses.step(lost, now) else 0,
-            self.readings.server,
-            known.alerts.raised,
-        )
-        events = known.alerts.step(holding, now)
         self.number += 1
         frame = compose(
             known,
@@ -172,12 +177,25 @@ class Term:
             settings=settings,
             cards=self.cards,
             now=now,
+            webhook=self._webhook.view() if self._webhook else None,
         )
+        holding = conditions(
+            frame,
+            self._silent_s,
+            known.workers.missing(now),
+            known.serving.refusals({view.worker: view.models for view in frame.workers}),
+            frame.live.lost if self._losses.step(frame.live.lost, now) else 0,
+            known.alerts.raised,
+            settings,
+        )
+        events = known.alerts.step(holding, now)
+        if events:
+            frame = msgspec.structs.replace(frame, alerts=known.alerts.views())
         work = Commit(partition=0)
         work.under_lease(LEASE, self.token)
         work.append(FRAMES, [frame])
         if self._is_due("long", LONG_S, now):
-            work.append(FRAMES_LONG, [msgspec.structs.replace(frame, id=new_id(), points={})])
+            work.append(FRAMES_LONG, [msgspec.structs.replace(frame, id=new_id(), points={}, batches={})])
         work.append(ALERTS, events)
         saved.save_alerts(work, known.alerts)
         saved.save_workers(work, known.workers)
@@ -198,18 +216,24 @@ class Term:
                 continue
             if slow or place.channel in (REQUESTS, LABELS):
                 readings.groups[place] = await bus.groups(place.channel, place.partition)
+                readings.filling.step(place, readings.needed(place), now)
             if sizes:
                 readings.lengths[place] = await bus.length(place.channel, place.partition)
                 readings.memory[place] = await bus.memory(place.channel, place.partition) or 0
         if slow:
             self._silent_s = self._silence.step(readings.groups.items(), now)
         if sizes:
-            readings.server = await bus.health()
+            readings.server = await self._health(now)
         seconds = statistics.wanted(now, bus.settings.bucket_ttl_s)
         partitions = bus.names.partitions_of(REQUESTS)
         statistics.take(
             now, {second: summed([await bus.counters(p, second) for p in partitions]) for second in seconds}
         )
+
+    async def _health(self, now: float) -> ServerView:
+        server = await self.bus.health()
+        self._memory.step("server", server.memory_bytes, now)
+        return msgspec.structs.replace(server, full_s=self._memory.full_s("server", server.memory_limit_bytes))
 
     def places(self) -> list[Place]:
         """All partitions there are: headrace's own channels, then those of the user that had events lately."""

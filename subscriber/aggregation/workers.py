@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from headrace.errors import CodecError
-from headrace.events import Event, PublisherReport, WorkerAlive, WorkerStopped, WorkerView
+from headrace.events import BatchSample, Event, PublisherReport, WorkerAlive, WorkerStopped, WorkerView
 
 LATE_S: Final = 5.0
 MISSING_S: Final = 15.0
@@ -21,6 +21,8 @@ FORGOTTEN_S: Final = 600.0
 """A missing worker that nobody replaced is spoken of for so long."""
 REMEMBERED: Final = 500
 """Ended workers and publishers kept one by one; the counts of older ones are added up."""
+SAMPLES: Final = 48
+"""Batches that one frame shows; of more the newest."""
 _RATE_S: Final = 5.0
 
 
@@ -68,6 +70,7 @@ class Workers:
         self._older = Counts()
         self._saves: dict[str, bytes] = {}
         self._drops: set[str] = set()
+        self._samples: deque[tuple[str, BatchSample]] = deque(maxlen=SAMPLES)
 
     def fold(self, event: Event, at: float) -> None:
         """Take one event of the channel, logged at `at`; one older than what is known changes nothing."""
@@ -110,6 +113,14 @@ class Workers:
             total += _counts(known.alive)
         return total
 
+    def take_samples(self) -> dict[str, list[BatchSample]]:
+        """Batches that came since the last call, by worker."""
+        found: dict[str, list[BatchSample]] = {}
+        for worker, sample in self._samples:
+            found.setdefault(worker, []).append(sample)
+        self._samples.clear()
+        return found
+
     def take_changes(self) -> tuple[dict[str, bytes], list[str]]:
         """Fields to save and fields to drop since the last call."""
         saves, drops = self._saves, sorted(self._drops - self._saves.keys())
@@ -143,6 +154,9 @@ class Workers:
                 return
             del self._ended[event.worker]
             self._drops.add(f"ended:{event.worker}")
+        if event.batch_samples:
+            self._samples.extend((event.worker, sample) for sample in event.batch_samples)
+            event = msgspec.structs.replace(event, batch_samples=[])
         self._living[event.worker] = _Living(event, at)
         self._save(f"living:{event.worker}", self._living[event.worker])
         pace = self._paces.setdefault(event.worker, deque(maxlen=64))

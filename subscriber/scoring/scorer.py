@@ -28,6 +28,7 @@ from headrace.models.model import Model
 from headrace.outcomes import decided
 from headrace.positions import Position
 from headrace.subscriber.scoring import results
+from headrace.subscriber.scoring.batches import Batches
 from headrace.subscriber.scoring.latencies import Latencies
 from headrace.subscriber.scoring.outcome import Outcome, Scored, score
 from headrace.subscriber.scoring.shelf import NotOpenError, Shelf
@@ -52,6 +53,7 @@ class Scorer:
         self.tally = Tally(busy_s=0.0)
         self._latencies = Latencies()
         """Known only after their commit; a later commit writes them."""
+        self._batches = Batches(bus.settings.consume_entries, bus.settings.consume_bytes)
         self._sampled_s = 0.0
         self._few_s = INLINE_S
         """Time that the last small batch took."""
@@ -88,6 +90,7 @@ class Scorer:
 
     def _read(self) -> Tally:
         self.tally.models = self.shelf.versions()
+        self.tally.batch_samples = self._batches.take()
         return self.tally
 
     async def _stop_when(self, stop: asyncio.Event) -> None:
@@ -160,7 +163,9 @@ class Scorer:
             work.dead(ids[place], reason)
             self._reject(work, batch, outcome, place, reason)
         for place, reason in sorted(outcome.failed.items()):
-            if not work.retry(ids[place], reason):
+            if work.retry(ids[place], reason):
+                self._batches.keep(ids[place])
+            else:
                 self._reject(work, batch, outcome, place, reason)
         self._sample(work, outcome, batch, partition)
         self._count(work, self._latencies.take_due(received))
@@ -173,13 +178,17 @@ class Scorer:
         tally.failed += len(outcome.rejected) + len(outcome.failed)
         self._busy(commit_s)
         end = time.time()
+        made, model_s = [], 0.0
         for scored in outcome.scored:
             created = results.created(scored, batch.ids)
+            made.append(created)
+            model_s += scored.model_s
             self._latencies.each("wait", batch.read_at - created)
             self._latencies.each("total", end - created)
             self._latencies.each(f"{scored.model.name}:{scored.model.version}", end - created)
             self._latencies.same("model", scored.model_s, len(created))
             self._latencies.same("commit", commit_s, len(created))
+        self._batches.add(batch, made, model_s, end)
 
     def _busy(self, seconds: float) -> None:
         self.tally.busy_s = (self.tally.busy_s or 0.0) + seconds

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.events import Alert, GroupView, ServerView, WorkerAlive, WorkerStopped
+from headrace.events import (
+    Alert,
+    ChannelView,
+    Frame,
+    GroupView,
+    ModelView,
+    QualityView,
+    Rate,
+    RunView,
+    ServerView,
+    WorkerAlive,
+    WorkerStopped,
+)
+from headrace.settings import Settings
 from headrace.subscriber.aggregation.alerts import SOURCE, Alerts, Condition, LossWatch, conditions
 from headrace.subscriber.aggregation.serving import Refusal
 from headrace.subscriber.aggregation.workers import Ended, Workers
 
 NOTHING = ServerView()
+NOW = 1000.0
 
 
 def names(alerts: Alerts) -> list[str]:
@@ -23,11 +37,22 @@ def judged(
     refusals: list[Refusal] | None = None,
     losing: int = 0,
     server: ServerView = NOTHING,
+    channels: list[ChannelView] | None = None,
+    models: list[ModelView] | None = None,
+    runs: list[RunView] | None = None,
     alerts: Alerts | None = None,
 ) -> list[Condition]:
-    raised = (alerts or Alerts()).raised
+    frame = Frame(
+        time=NOW, groups=groups or [], server=server, channels=channels or [], models=models or [], runs=runs or []
+    )
     silence = {("requests", "scorers"): silent_s}
-    return conditions(groups or [], silence, 600.0, missing or {}, refusals or [], losing, server, raised)
+    raised = (alerts or Alerts()).raised
+    return conditions(frame, silence, missing or {}, refusals or [], losing, raised, Settings())
+
+
+def said(alerts: Alerts, found: list[Condition], now: float) -> list[tuple[str, str, str]]:
+    """What a step of the alerts publishes."""
+    return [(event.name, event.subject, event.state) for event in alerts.step(found, now)]
 
 
 def queue(depth: int, drain_s: float | None) -> GroupView:
@@ -152,3 +177,111 @@ def test_a_new_leader_raises_nothing_twice_and_clears_what_is_over() -> None:
     assert [(e.name, e.state) for e in second.step([Condition("a", "", "t")], 205.0)] == [("b", "cleared")]
     saves, drops = second.take_changes()
     assert (list(saves), drops) == ([], ["b/"])
+
+
+def dying(rate: float) -> GroupView:
+    return GroupView(channel="requests", group="scorers", drain_s=0.0, dead=Rate(s30=rate))
+
+
+def test_dead_letters_raise_an_alert_at_the_rate_and_clear_it_well_below() -> None:
+    alerts = Alerts()
+    assert said(alerts, judged([dying(0.9)], alerts=alerts), 100.0) == []
+    assert said(alerts, judged([dying(1.0)], alerts=alerts), 101.0) == [("dead letters", "requests/scorers", "raised")]
+    for second in range(102, 130):
+        assert said(alerts, judged([dying(0.6)], alerts=alerts), float(second)) == []
+    states = [(now, said(alerts, judged([dying(0.4)], alerts=alerts), float(now))) for now in range(130, 140)]
+    assert [(now, found[0][2]) for now, found in states if found] == [(139, "cleared")]
+
+
+def filling(needed: int, full_s: float | None) -> ChannelView:
+    return ChannelView(name="requests", limit=1000, needed=needed, full_s=full_s)
+
+
+@pytest.mark.parametrize(("needed", "full_s", "raised"), [(500, 599, 1), (500, 601, 0), (500, None, 0), (49, 9, 0)])
+def test_a_channel_that_will_soon_be_full_is_worth_a_word(needed: int, full_s: float | None, raised: int) -> None:
+    found = judged(channels=[filling(needed, full_s)])
+    assert [(c.name, c.subject) for c in found] == [("time to full", "requests")] * raised
+
+
+def test_the_time_to_full_may_double_before_the_word_is_taken_back() -> None:
+    alerts = Alerts()
+    for now in (100.0, 105.0):
+        alerts.step(judged(channels=[filling(500, 500)], alerts=alerts), now)
+    assert names(alerts) == ["time to full"]
+    assert [c.name for c in judged(channels=[filling(500, 1100)], alerts=alerts)] == ["time to full"]
+    assert judged(channels=[filling(500, 1300)], alerts=alerts) == []
+
+
+@pytest.mark.parametrize(
+    ("used", "full_s", "names"),
+    [
+        (60, 90, ["time to full"]),
+        (40, 90, []),
+        (60, 700, []),
+        (60, None, []),
+        (95, 5, ["server full"]),
+    ],
+)
+def test_memory_that_will_soon_be_full_is_said_once(used: int, full_s: float | None, names: list[str]) -> None:
+    found = judged(server=ServerView(memory_bytes=used, memory_limit_bytes=100, full_s=full_s))
+    assert [c.name for c in found] == names
+
+
+def test_a_server_without_a_limit_is_never_full() -> None:
+    assert judged(server=ServerView(memory_bytes=10**12)) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "silent_s", "found"),
+    [("running", 0, 0), ("stalled", 40, 1), ("crashed", 400, 1), ("crashed", 700, 0), ("failed", 400, 0)],
+)
+def test_a_run_without_a_sign_of_life_is_named(state: str, silent_s: float, found: int) -> None:
+    run = RunView(run="r1", name="resnet", state=state, step=42, updated=NOW - silent_s)
+    conditions = judged(runs=[run])
+    assert [(c.name, c.subject) for c in conditions] == [("run stalled", "r1")] * found
+    assert all("resnet" in c.text and "step 42" in c.text for c in conditions)
+
+
+def graded(correct: int, joined: int, **fields: object) -> ModelView:
+    quality = QualityView(recent=[(NOW - 400, 1000, 0), (NOW - 20, joined, correct)])
+    return ModelView(**{"name": "digits", "version": 3, "champion": True, "quality": quality} | fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("model", "low"),
+    [
+        (graded(70, 100), True),  # 0.60 to 0.78
+        (graded(75, 100), False),  # 0.66 to 0.82: may be 0.8
+        (graded(7, 10), False),
+        (graded(0, 0), False),
+        (graded(70, 100, scores={"accuracy": 0.9}), False),  # bound 0.72
+        (graded(60, 100, scores={"accuracy": 0.9}), True),
+        (graded(70, 100, champion=False), False),
+        (graded(70, 100, kind="regression"), False),
+    ],
+)
+def test_accuracy_is_low_when_chance_does_not_explain_it(model: ModelView, low: bool) -> None:
+    assert [c.name for c in judged(models=[model])] == (["low accuracy"] if low else [])
+
+
+def test_low_accuracy_is_over_when_the_share_itself_is_back() -> None:
+    alerts = Alerts()
+    for now in (100.0, 110.0):
+        alerts.step(judged(models=[graded(70, 100)], alerts=alerts), now)
+    assert names(alerts) == ["low accuracy"]
+    assert [c.name for c in judged(models=[graded(79, 100)], alerts=alerts)] == ["low accuracy"]
+    assert judged(models=[graded(80, 100)], alerts=alerts) == []
+
+
+def test_news_are_what_anybody_raised_or_cleared_each_once_and_know_since_when() -> None:
+    alerts = Alerts()
+    alerts.step([Condition("a", "", "t", until_s=0.0)], 100.0)
+    alerts.fold(Alert(source="scorer-1", name="foreign", state="raised"), 101.0)
+    alerts.step([], 130.0)
+    news = alerts.take_news()
+    assert [(one.name, one.state, one.time, one.since) for one in news if one.source == SOURCE] == [
+        ("a", "raised", 100.0, 100.0),
+        ("a", "cleared", 130.0, 100.0),
+    ]
+    assert [one.name for one in news if one.source != SOURCE] == ["foreign"]
+    assert alerts.take_news() == []

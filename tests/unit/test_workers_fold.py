@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.events import ModelPromoted, ModelRefused, PublisherReport, WorkerAlive, WorkerStopped
+from headrace.events import BatchSample, ModelPromoted, ModelRefused, PublisherReport, WorkerAlive, WorkerStopped
 from headrace.positions import Position
 from headrace.subscriber.aggregation.serving import Serving
-from headrace.subscriber.aggregation.workers import REMEMBERED, Counts, Workers
+from headrace.subscriber.aggregation.workers import REMEMBERED, SAMPLES, Counts, Workers
 
 
 def alive(worker: str, **fields: int) -> WorkerAlive:
@@ -101,3 +101,25 @@ def test_a_refusal_matters_while_the_worker_lives_without_the_version_in_service
     assert serving.refusals({"s": {"digits": 4}}) == []
     serving.fold(ModelPromoted(model="digits", version=5, sha256=""), Position(2, 2))
     assert serving.refusals({"s": {"digits": 3}}) == []
+
+
+def sample(at: float) -> BatchSample:
+    return BatchSample(at, 5, 1.5, 0.2, "all that waited")
+
+
+def test_batches_are_shown_once_and_not_saved() -> None:
+    workers = Workers()
+    workers.fold(WorkerAlive(worker="a", kind="scorer", batch_samples=[sample(1.0), sample(2.0)]), 100.0)
+    workers.fold(WorkerAlive(worker="b", kind="scorer", batch_samples=[sample(3.0)]), 100.0)
+    assert workers.take_samples() == {"a": [sample(1.0), sample(2.0)], "b": [sample(3.0)]}
+    assert workers.take_samples() == {}
+    loaded = Workers.load(workers.take_changes()[0])
+    assert loaded.take_samples() == {}
+    assert [view.worker for view in loaded.views(100.0)] == ["a", "b"]
+
+
+def test_of_very_many_batches_the_newest_are_shown() -> None:
+    workers = Workers()
+    for second in range(100):
+        workers.fold(WorkerAlive(worker="a", kind="scorer", batch_samples=[sample(float(second))]), 100.0 + second)
+    assert [one.at for one in workers.take_samples()["a"]] == [float(second) for second in range(100 - SAMPLES, 100)]
