@@ -3,6 +3,8 @@
 /            the pages             /healthz     the process is up
 /live        the socket            /readyz      it has seen a frame of the last seconds
 /api/frame   the latest frame      /metrics     the same as Prometheus text
+
+From outside to inside: guard (host, origin, policy), prefix, limits, access (who asks), compression, Dash.
 """
 
 from __future__ import annotations
@@ -10,18 +12,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 import msgspec
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.websockets import WebSocket
 
+from headrace.access import Role, Secret
 from headrace.bus import Bus
+from headrace.dashboard.access import Access, Door, Refused, answer_refused
+from headrace.dashboard.api import session
 from headrace.dashboard.compression import Compression
 from headrace.dashboard.feed import Feed
-from headrace.dashboard.guard import Guard
-from headrace.dashboard.layout import add_pages
+from headrace.dashboard.guard import Guard, hashes
+from headrace.dashboard.layout import THEME_SCRIPT, add_pages
+from headrace.dashboard.limits import Limits
+from headrace.dashboard.prefix import Prefix, checked
+from headrace.dashboard.session import Sessions
 from headrace.dashboard.socket import live
 from headrace.heartbeat import Heartbeat
 from headrace.metrics import frame_metrics
@@ -39,13 +47,18 @@ def create_app(
     *,
     hosts: Iterable[str] = (),
     prefix: str = "",
+    passwords: Mapping[Role, Secret] | None = None,
+    public: bool = False,
 ) -> FastAPI:
     """The dashboard as an ASGI application; its lifespan follows the bus. The caller closes the bus.
 
     `hosts` are names under which it is reached, besides addresses and localhost; `prefix` is the path under which a
-    proxy serves it, such as `/headrace`, whether the proxy takes it away or passes it on.
+    proxy serves it, such as `/headrace`, whether the proxy takes it away or passes it on. Without `passwords`
+    everybody may look and act, with them who signs in; `public` lets anybody look, and act only who signs in.
     """
     feed = Feed(bus)
+    prefix, passwords = checked(prefix), passwords or {}
+    door = Door(bus, passwords, public, Sessions(passwords, f"{settings.prefix} {prefix}"))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -57,6 +70,7 @@ def create_app(
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks, timeout=FAREWELL_S)
+                await door.close()
 
     app = FastAPI(
         title="headrace dashboard",
@@ -64,9 +78,10 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        root_path=prefix,
     )
     app.state.feed = feed
+    app.state.door = door
+    app.add_exception_handler(Refused, answer_refused)
 
     @app.websocket("/live")
     async def socket(websocket: WebSocket) -> None:
@@ -97,9 +112,14 @@ def create_app(
             return PlainTextResponse("no frame yet\n", 503)
         return PlainTextResponse(frame_metrics(newest), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    add_pages(app, settings, prefix)
+    session.add_routes(app, door, settings.prefix, prefix)
+    pages = add_pages(app, settings, prefix)
     app.add_middleware(Compression)
-    app.add_middleware(Guard, hosts=tuple(hosts))
+    app.add_middleware(Access, door=door, prefix=prefix)
+    app.add_middleware(Limits)
+    app.add_middleware(Prefix, prefix=prefix)
+    scripts = [*hashes(f"<script>{THEME_SCRIPT}</script>"), *pages.csp_hashes()]
+    app.add_middleware(Guard, hosts=tuple(hosts), scripts=scripts)
     return app
 
 

@@ -20,19 +20,20 @@ from headrace.settings import Settings
 DESCRIPTION = "Live view of the events, the models in service and the trainings of headrace"
 WINDOWS = (("1 m", 60), ("5 m", 300), ("15 m", 900))
 
+THEME_SCRIPT = """
+/* Before the first paint, so that no page flashes in the other theme. */
+try {
+  const chosen = localStorage.getItem("headrace.theme");
+  if (chosen) document.documentElement.dataset.theme = chosen;
+} catch { /* storage is off: the system decides */ }
+"""
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
 {%metas%}
 <title>{%title%}</title>
 <link rel="icon" type="image/svg+xml" href="PREFIXassets/mark.svg">
-<script>
-/* Before the first paint, so that no page flashes in the other theme. */
-try {
-  const chosen = localStorage.getItem("headrace.theme");
-  if (chosen) document.documentElement.dataset.theme = chosen;
-} catch { /* storage is off: the system decides */ }
-</script>
+<script>THEME</script>
 {%css%}
 </head>
 <body>
@@ -75,7 +76,8 @@ def add_pages(server: FastAPI, settings: Settings, prefix: str = "") -> Dash:
         title="headrace",
         update_title="",
         description=DESCRIPTION,
-        index_string=INDEX.replace("PREFIX", f"{prefix}/"),
+        index_string=INDEX.replace("PREFIX", f"{prefix}/").replace("THEME", THEME_SCRIPT),
+        assets_ignore=r"sign-in\.",
         meta_tags=[
             {"name": "viewport", "content": "width=device-width, initial-scale=1"},
             {"name": "color-scheme", "content": "dark light"},
@@ -129,6 +131,7 @@ def shell(settings: Settings, pages: Sequence[Page], prefix: str) -> html.Div:
                             ("viewers", "Viewers"),
                         ],
                     ),
+                    html.Div(id="session"),
                 ],
             ),
             html.Main([header(), html.Div(id="content", tabIndex="-1")]),

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import uvicorn
 
 from headrace import serving
+from headrace.access import Role, Secret, require_lock
 from headrace.bus import Bus
 from headrace.dashboard.app import create_app
+from headrace.dashboard.prefix import checked
 from headrace.settings import Settings
 
 GRACE_S = 3
+LOCK = (
+    "set HEADRACE_OPERATOR_PASSWORD (and HEADRACE_VIEWER_PASSWORD for those who only look), "
+    "or say --open: anybody may look then, and nobody may act"
+)
 HEARD_BYTES = 64 * 1024
 
 
@@ -24,13 +30,18 @@ async def serve(
     *,
     hosts: Iterable[str] = (),
     prefix: str = "",
+    passwords: Mapping[Role, Secret] | None = None,
+    public: bool = False,
 ) -> None:
     """Serve until SIGINT, SIGTERM or cancellation; open sockets get `GRACE_S` seconds to close.
 
-    Port 0 takes a free one; `on_ready` is called with the URL once it answers. Raises SettingsError if the address
-    cannot be had.
+    Port 0 takes a free one; `on_ready` is called with the URL once it answers. `passwords`, `public`
+    and `prefix` are as in `create_app`. Raises SettingsError if the address cannot be had, or if other machines would
+    reach it without a password and `public` does not say that they may.
     """
-    app = create_app(settings, bus, hosts=(*hosts, host), prefix=prefix)
+    require_lock("the dashboard", host, locked=bool(passwords), public=public, how=LOCK)
+    prefix = checked(prefix)
+    app = create_app(settings, bus, hosts=(*hosts, host), prefix=prefix, passwords=passwords, public=public)
     listener = serving.listen(host, port)
     config = uvicorn.Config(
         app,

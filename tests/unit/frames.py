@@ -432,10 +432,11 @@ class StorySubscription(Subscription):
 
 
 class StoryPage:
-    """A dashboard that shows a story, served on loopback."""
+    """A dashboard that shows a story, served on loopback; `served` goes to `serve` as it is."""
 
-    def __init__(self, bus: StoryBus) -> None:
+    def __init__(self, bus: StoryBus, **served: Any) -> None:
         self.bus = bus
+        self.served = served
         self.url = ""
         self._serving: asyncio.Task[None] | None = None
 
@@ -456,12 +457,14 @@ class StoryPage:
         from headrace.dashboard import serve
 
         urls: list[str] = []
-        serving = asyncio.create_task(serve(self.bus.settings, self.bus, "127.0.0.1", port, urls.append), name="page")
+        serving = asyncio.create_task(
+            serve(self.bus.settings, self.bus, "127.0.0.1", port, urls.append, **self.served), name="page"
+        )
         await wait_until(lambda: urls or serving.done())
         self.url, self._serving = urls[0], serving
 
         async def filled() -> bool:
-            return self.bus.silent or (await client.get(self.url + "api/frame")).is_success
+            return self.bus.silent or (await client.get(self.url + "readyz")).is_success
 
         async with httpx.AsyncClient() as client:
             await wait_until(filled)
