@@ -14,6 +14,7 @@ from typing import TypeAlias
 from headrace.curves import Curve, Point, Span
 from headrace.dashboard.history import History
 from headrace.dashboard.series import values
+from headrace.dashboard.trails import Trails
 from headrace.events import Alert, AlertView, AnyEvent, Frame, PredictionJoined, PredictionSampled
 from headrace.positions import START, Position
 
@@ -61,6 +62,7 @@ class State:
     position: Position = START
     frame: Frame | None = None
     history: History = field(default_factory=History)
+    trails: Trails = field(default_factory=Trails)
     moments: deque[Moment] = field(default_factory=lambda: deque(maxlen=MOMENTS))
     curves: dict[str, dict[str, Curve]] = field(default_factory=dict)
     tail: deque[Sample] = field(default_factory=lambda: deque(maxlen=TAIL_LENGTH))
@@ -118,6 +120,7 @@ class State:
         self.frame, self.position = frame, position
         added = values(frame)
         self.history.add(frame.time, added)
+        self.trails.fold(frame)
         self.moments.append(
             Moment(position.number, frame.time, added, self._fold_points(frame), *self._flush(), spans=frame.spans)
         )

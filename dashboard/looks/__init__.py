@@ -13,7 +13,9 @@ import msgspec
 from headrace.bus import Bus
 from headrace.dashboard.looks.clock import Clocks
 from headrace.dashboard.looks.labels import Labels
+from headrace.dashboard.looks.mistakes import Worst
 from headrace.dashboard.looks.runs import Runs
+from headrace.dashboard.looks.versions import Stored
 from headrace.dashboard.state import State
 
 
@@ -29,4 +31,4 @@ class Look(Protocol):
 
 def looks() -> list[Look]:
     """Those of one dashboard."""
-    return [Clocks(), Labels(), Runs()]
+    return [Clocks(), Labels(), Runs(), Stored(), Worst()]

@@ -8,6 +8,11 @@
     runs                 the runs that are in no frame any more (looked up)
     run:RUN              all that is known of one run; of one that is in no frame also its curves (looked up)
     search:RUN           the candidates of a search (looked up)
+    models               a line for each model version
+    quality:NAME@VERSION one model version closely, for the page of models
+    trail:SECONDS:NAME@VERSION   its rates, times and class mix over a window of time
+    worst:NAME@VERSION   its worst mistakes, with their inputs
+    versions:NAME        the versions of a model in the registry
 
 A section is made from the state by the maker of the word before the colon, or is what a look found (`looks/`). One that
 says the same as before is the same object as before, so that a socket need not send it again.
@@ -20,6 +25,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from headrace.curves import LIMIT
+from headrace.dashboard.sections.models import model_quality, model_trail, models
 from headrace.dashboard.sections.overview import model_detail, overview
 from headrace.dashboard.sections.rows import drawn_curve, moment_row, sample_rows, truth_texts
 from headrace.dashboard.sections.training import training
@@ -32,6 +38,9 @@ MAKERS: dict[str, Maker] = {
     "overview": lambda state, _: overview(state),
     "model": model_detail,
     "training": training,
+    "models": lambda state, _: models(state),
+    "quality": model_quality,
+    "trail": model_trail,
 }
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import httpx
 
 from headrace.bus import Accepted, Bus, Counts, Delivery, Entry, Places, PublishCall, Receipt, Subscription
-from headrace.channels import FRAMES, JOINED, TAIL, Names
+from headrace.channels import FRAMES, JOINED, REQUESTS, TAIL, Names
 from headrace.codec import encode
 from headrace.curves import CLOCK
 from headrace.events import (
@@ -39,6 +39,7 @@ from headrace.events import (
 from headrace.positions import START, Position
 from headrace.settings import Settings
 from headrace.testing import wait_until
+from tests.unit import served as tale
 from tests.unit import trainings
 
 STEP_S = 0.25
@@ -187,7 +188,10 @@ class Story:
                 latency=late,
                 classes=[2800 + int(500 * math.sin(n * 2 + t / 60)) for n in range(10)],
                 confidence=[*[3 + n * n // 3 for n in range(15)], 190, 420, 1_150, 4_200, 21_000],
-                quality=QualityView(joined=joined, correct=correct, confusion=confusion, recent=recent),
+                mix=[int(served * (2.4 + 1.6 * math.sin(n * 2 + t / 40))) for n in range(10)],
+                quality=tale.classifier(
+                    t, QualityView(joined=joined, correct=correct, confusion=confusion, recent=recent)
+                ),
                 scores={"accuracy": 0.973},
             ),
             ModelView(
@@ -201,7 +205,8 @@ class Story:
                 requests=rate(served * 0.02),
                 rows=rate(served * 0.02),
                 latency=late,
-                quality=QualityView(joined=442, sum_abs=442 * 43.2, sum_sq=442 * 2_900, sum_y=67_243, sum_y2=1.285e7),
+                quality=tale.regression(t),
+                scores={"r2": 0.43, "mae": 43.1},
             ),
         ]
 
@@ -394,6 +399,8 @@ class StoryBus(Bus):
         pass
 
     def _log(self, channel: str) -> list[Entry]:
+        if channel == REQUESTS:
+            return tale.requests(time.time(), digit)
         return {FRAMES: self._past, JOINED: self._joined}.get(channel, [])
 
 
