@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket
 from headrace.access import Role, Secret
 from headrace.bus import Bus
 from headrace.dashboard.access import Access, Door, Refused, answer_refused
-from headrace.dashboard.api import models, session
+from headrace.dashboard.api import dead, events, models, session
 from headrace.dashboard.compression import Compression
 from headrace.dashboard.feed import Feed
 from headrace.dashboard.guard import Guard, hashes
@@ -112,8 +112,10 @@ def create_app(
             return PlainTextResponse("no frame yet\n", 503)
         return PlainTextResponse(frame_metrics(newest), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    session.add_routes(app, door, settings.prefix, prefix)
     models.add_routes(app, feed)
+    events.add_routes(app, feed)
+    dead.add_routes(app, feed)
+    session.add_routes(app, door, settings.prefix, prefix)
     pages = add_pages(app, settings, prefix)
     app.add_middleware(Compression)
     app.add_middleware(Access, door=door, prefix=prefix)

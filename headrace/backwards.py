@@ -5,7 +5,7 @@ Pages grow while entries are small, so that a channel of large events costs no m
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from headrace.bus import Bus
 from headrace.positions import Entry, Position
@@ -24,7 +24,7 @@ async def backwards(
     stop: Position | None = None,
     most: int,
     most_bytes: int,
-) -> AsyncIterator[list[Entry]]:
+) -> AsyncGenerator[list[Entry], None]:
     """Entries before `before` (None: from the end), not older than `stop`, newest first.
 
     Ends at the oldest entry, or as soon as `most` entries or `most_bytes` were given; the last page may go beyond the

@@ -12,9 +12,11 @@ import msgspec
 
 from headrace.bus import Bus
 from headrace.dashboard.looks.clock import Clocks
+from headrace.dashboard.looks.dead import Letters
 from headrace.dashboard.looks.labels import Labels
 from headrace.dashboard.looks.mistakes import Worst
 from headrace.dashboard.looks.runs import Runs
+from headrace.dashboard.looks.tail import Tails
 from headrace.dashboard.looks.versions import Stored
 from headrace.dashboard.state import State
 
@@ -31,4 +33,4 @@ class Look(Protocol):
 
 def looks() -> list[Look]:
     """Those of one dashboard."""
-    return [Clocks(), Labels(), Runs(), Stored(), Worst()]
+    return [Clocks(), Labels(), Runs(), Stored(), Worst(), Tails(), Letters()]

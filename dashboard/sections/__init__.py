@@ -13,6 +13,9 @@
     trail:SECONDS:NAME@VERSION   its rates, times and class mix over a window of time
     worst:NAME@VERSION   its worst mistakes, with their inputs
     versions:NAME        the versions of a model in the registry
+    events               which channels there are, and how much flows in each
+    tail:CHANNEL         the newest entries of a channel (looked up)
+    dead                 whether there is anything new about dead letters (looked up)
 
 A section is made from the state by the maker of the word before the colon, or is what a look found (`looks/`). One that
 says the same as before is the same object as before, so that a socket need not send it again.
@@ -25,6 +28,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from headrace.curves import LIMIT
+from headrace.dashboard.sections.events import events
 from headrace.dashboard.sections.models import model_quality, model_trail, models
 from headrace.dashboard.sections.overview import model_detail, overview
 from headrace.dashboard.sections.rows import drawn_curve, moment_row, sample_rows, truth_texts
@@ -41,6 +45,7 @@ MAKERS: dict[str, Maker] = {
     "models": lambda state, _: models(state),
     "quality": model_quality,
     "trail": model_trail,
+    "events": lambda state, _: events(state),
 }
 
 

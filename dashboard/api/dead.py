@@ -1,0 +1,203 @@
+"""What the page of dead letters asks for and does.
+
+    GET  /api/dead?before=&channel=&group=&text=&limit=&done=    letters newest first, counts, what was done before
+    POST /api/dead/requeue, /api/dead/discard                    {"letters": [HANDLE, ...]}
+                                                                 or {"filter": {"channel", "group", "text", "newest"}}
+
+`newest` is the newest letter that was there when somebody confirmed: none that came later is touched.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+from fastapi import Depends, FastAPI, Request, Response
+
+from headrace.bus import Bus
+from headrace.codec import type_of
+from headrace.dashboard.access import operator
+from headrace.dashboard.api.events import answer, problem
+from headrace.dashboard.feed import Feed
+from headrace.errors import CodecError, EventError, FullError, HeadraceError
+from headrace.letters import (
+    Action,
+    Filter,
+    Letter,
+    Mark,
+    Tally,
+    actions,
+    discard,
+    fetch,
+    gist,
+    letters,
+    matching,
+    requeue,
+    unfit,
+    warning,
+)
+from headrace.positions import Handle
+
+LIMIT = 50
+MOST = 200
+NAMED = 1_000
+BODY_BYTES = 64 * 1024
+REASONS = 12
+TEXT = 400
+
+
+class Meant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A filter as it travels."""
+
+    channel: str = ""
+    group: str = ""
+    text: str = ""
+    newest: str = ""
+
+    def filter(self) -> Filter:
+        """Raises EventError."""
+        return Filter(self.channel, self.group, self.text, Handle.parse(self.newest) if self.newest else None)
+
+
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to do something about: letters by name, or all of a filter."""
+
+    letters: list[str] | None = None
+    filter: Meant | None = None
+
+
+class LetterRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A letter as the table shows it. `warning`: why to requeue it would be in vain; `unfit`: why it cannot be."""
+
+    letter: str
+    channel: str
+    group: str
+    position: str
+    reason: str
+    attempts: int
+    worker: str
+    time: float
+    bytes: int
+    type: str
+    warning: str
+    unfit: str
+    mark: Mark | None
+
+
+def add_routes(app: FastAPI, feed: Feed) -> None:
+    """Put the endpoints on the server."""
+
+    @app.get("/api/dead")
+    async def listing(
+        before: str = "", channel: str = "", group: str = "", text: str = "", limit: str = "", done: str = ""
+    ) -> Response:
+        try:
+            most = min(MOST, max(1, int(limit))) if limit else LIMIT
+            start = Handle.parse(before) if before else None
+            return answer(await _listed(feed.bus, Filter(channel, group, text), start, most, done == "1"))
+        except ValueError:
+            return problem(400, f"{limit!r} is no number of letters: give 1 to {MOST}")
+        except EventError as error:
+            return problem(400, str(error))
+        except HeadraceError as error:
+            return problem(503, str(error))
+
+    @app.post("/api/dead/requeue")
+    async def requeueing(request: Request, actor: str = Depends(operator)) -> Response:
+        return await _ordered(feed.bus, request, "requeue", actor)
+
+    @app.post("/api/dead/discard")
+    async def discarding(request: Request, actor: str = Depends(operator)) -> Response:
+        return await _ordered(feed.bus, request, "discard", actor)
+
+
+async def _listed(bus: Bus, wanted: Filter, before: Handle | None, limit: int, done: bool) -> dict[str, object]:
+    found = await letters(bus, wanted, before=before, limit=limit, done=done)
+    now, most_bytes = time.time(), bus.settings.event_limit_bytes
+    newest = found.letters[0].place if found.letters else None
+    return {
+        "letters": [row(letter, now, most_bytes) for letter in found.letters],
+        "fitting": found.fitting,
+        "waiting": found.waiting,
+        "done": found.done,
+        "looked": found.looked,
+        "since": found.since,
+        "complete": found.complete,
+        "before": str(found.before) if found.before else "",
+        "newest": str(newest) if newest else "",
+        "reasons": found.reasons.most_common(REASONS),
+        "more_reasons": max(0, len(found.reasons) - REASONS),
+        "places": [[channel, group, count] for (channel, group), count in found.places.most_common()],
+        "actions": [{"at": str(at), "event": event} for at, event in await actions(bus)],
+    }
+
+
+def row(letter: Letter, now: float, limit_bytes: int) -> LetterRow:
+    """A line of the table at Unix time `now`. Pure."""
+    event = letter.event
+    try:
+        kind = type_of(event.payload)
+    except CodecError:
+        kind = "?"
+    return LetterRow(
+        letter=str(letter.place),
+        channel=event.channel,
+        group=event.group,
+        position=event.position,
+        reason=event.reason[:TEXT],
+        attempts=event.attempts,
+        worker=event.worker,
+        time=letter.place.position.ms / 1000,
+        bytes=len(event.payload),
+        type=kind,
+        warning=warning(event, now),
+        unfit=unfit(letter, limit_bytes),
+        mark=letter.mark,
+    )
+
+
+async def _ordered(bus: Bus, request: Request, action: Action, actor: str) -> Response:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES:
+            return problem(413, f"more than {BODY_BYTES:,} bytes: name fewer letters, or give a filter")
+    try:
+        order = msgspec.json.decode(body, type=Order)
+        tally = await _done(bus, order, action, actor)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return problem(400, f"not understood: {error}")
+    except EventError as error:
+        return problem(400, str(error))
+    except FullError as error:
+        return problem(409, str(error))
+    except HeadraceError as error:
+        return problem(503, f"{error}. It is safe to try again: nothing is done twice")
+    return answer({"action": action, "done": tally.done, "already": tally.already, "refused": tally.refused})
+
+
+async def _done(bus: Bus, order: Order, action: Action, actor: str) -> Tally:
+    doing = requeue if action == "requeue" else discard
+    refused: dict[str, str] = {}
+    chosen: Sequence[Letter]
+    if (order.letters is None) == (order.filter is None):
+        raise EventError('say either {"letters": [...]} or {"filter": {...}}')
+    if order.filter is not None:
+        wanted = order.filter.filter()
+        chosen = await matching(bus, wanted)
+        said = ", ".join(f"{name} {value}" for name, value in _said(order.filter) if value)
+        text = f"all of {said}" if said else "all"
+    else:
+        named = list(dict.fromkeys(order.letters or ()))
+        if len(named) > NAMED:
+            raise EventError(f"{len(named):,} letters are too many to name: give a filter")
+        chosen, refused = await fetch(bus, [Handle.parse(one) for one in named])
+        text = ""
+    tally = await doing(bus, chosen, actor=actor, now=time.time(), text=text)
+    tally.refused |= refused
+    return tally
+
+
+def _said(meant: Meant) -> list[tuple[str, str]]:
+    return [("channel", meant.channel), ("group", meant.group), ("reason", gist(meant.text))]
