@@ -4,13 +4,15 @@
    slow page gets fewer pictures, never a queue. */
 "use strict";
 (function (headrace) {
-  const DELAYS_S = [0.25, 5];
   const PING_MS = 2_000;
   const SILENT_MS = 12_000;
 
   class Connection {
+    /** First and longest delay before the next try, seconds. */
+    static DELAYS_S = [0.25, 5];
+
     constructor(store, onNews) {
-      Object.assign(this, { store, onNews, socket: null, open: false, delay: DELAYS_S[0], timer: 0 });
+      Object.assign(this, { store, onNews, socket: null, open: false, delay: Connection.DELAYS_S[0], timer: 0 });
       Object.assign(this, { show: ["overview", "status"], paused: false, heard: 0, since: Date.now() });
       this.clocks = [];
       document.addEventListener("visibilitychange", () => this.tellPause());
@@ -41,7 +43,7 @@
 
     take(message) {
       if (!this.open) {
-        Object.assign(this, { open: true, delay: DELAYS_S[0], since: Date.now() });
+        Object.assign(this, { open: true, delay: Connection.DELAYS_S[0], since: Date.now() });
       }
       this.heard = Date.now();
       if (message.pong !== undefined) this.tellClock(message);
@@ -55,7 +57,7 @@
     lost() {
       if (this.open) Object.assign(this, { open: false, since: Date.now() });
       this.timer = setTimeout(() => this.connect(), this.delay * (800 + 400 * Math.random()));
-      this.delay = Math.min(this.delay * 2, DELAYS_S[1]);
+      this.delay = Math.min(this.delay * 2, Connection.DELAYS_S[1]);
       this.onNews();
     }
 
