@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headrace.bus import Bus, Consumer
-from headrace.bus.consume import Batch, Decision, Left, _part
+from headrace.bus import Batch, Bus, Consumer, Decision, Left
+from headrace.bus.consume import _part
 from headrace.channels import Names
 from headrace.codec import decode
 
