@@ -385,30 +385,32 @@ async def slow(stage: Stage, size: Size) -> Outcome:
 @scenario("a slow subscriber cut off by the server", share=0.4)
 async def slow_subscriber(stage: Stage, size: Size) -> Outcome:
     stage.admin("CONFIG", "SET", "client-output-buffer-limit", "pubsub 65536 32768 1")
-    load, _ = await stage.begin(size)
     seen: list[int] = []
-    lost = 0
-    async with stage.bus.subscribe(REQUESTS, since="start") as subscription:
-        ended = asyncio.Event()
+    async with Proxy(stage.server.port, stage.draw, buffer_bytes=4096) as proxy:
+        settings = stage.settings.with_(redis_url=f"redis://127.0.0.1:{proxy.port}/0")
+        async with Bus(settings) as bus, bus.subscribe(REQUESTS, since="start") as subscription:
 
-        async def follow() -> None:
-            nonlocal lost
-            async for delivery in subscription:
-                seen.extend(entry.position.number for entry in delivery.entries)
-                if ended.is_set() and seen and seen[-1] >= newest.number:
-                    return
+            async def follow() -> None:
+                async for delivery in subscription:
+                    seen.extend(entry.position.number for entry in delivery.entries)
 
-        following = asyncio.create_task(follow())
-        for _ in range(size.faults):
-            await stage.pause()
-            await stage.fault(lambda: asyncio.to_thread(_block, 0.8))
-        found = await stage.settle(load)
-        _, newest = await stage.bus.last(REQUESTS)
-        ended.set()
-        await stage.bus.publish(REQUESTS, [])
-        await asyncio.wait([following], timeout=20)
-        following.cancel()
-        lost = subscription.counts.lost
+            load, _ = await stage.begin(size)
+            following = asyncio.create_task(follow())
+            for _ in range(size.faults):
+                await stage.pause()
+
+                async def inflict() -> None:
+                    before = _cut_off(stage)
+                    proxy.deaf = True
+                    await stage.until(lambda: _more_cut_off(stage, before), "the server to cut the subscriber off")
+                    proxy.deaf = False
+
+                await stage.fault(inflict)
+            found = await stage.settle(load)
+            _, newest = await stage.bus.last(REQUESTS)
+            await stage.until(lambda: _reached(seen, newest.number), "the subscriber to see the newest event")
+            following.cancel()
+            lost = subscription.counts.lost
     if seen != list(range(1, newest.number + 1)):
         found.notes.append(f"the subscriber saw {len(seen)} of {newest.number} events, and {lost} as lost")
     return found
@@ -472,11 +474,16 @@ def _lose_everything(stage: Stage) -> None:
     stage.server.restart()
 
 
-def _block(seconds: float) -> None:
-    """Hold this process's event loop still, so that it does not read what it is sent."""
-    import time
+def _cut_off(stage: Stage) -> int:
+    return int(stage.admin("INFO", "stats")["client_output_buffer_limit_disconnections"])
 
-    time.sleep(seconds)
+
+async def _more_cut_off(stage: Stage, before: int) -> bool:
+    return _cut_off(stage) > before
+
+
+async def _reached(seen: list[int], number: int) -> bool:
+    return bool(seen) and seen[-1] >= number
 
 
 async def _notices(settings: Settings, told: list[object]) -> None:
