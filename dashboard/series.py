@@ -4,6 +4,11 @@
     in:CHANNEL                                              events published a second
     out:CHANNEL/GROUP                                       entries committed a second
     depth:CHANNEL/GROUP                                     entries a group still has to commit
+    flight:CHANNEL/GROUP, oldest:CHANNEL/GROUP              those handed out; age of the oldest, milliseconds
+    retry:CHANNEL/GROUP, dead:CHANNEL/GROUP                 retries and dead letters a second
+    pub:CHANNEL, memory:CHANNEL                             events a second and bytes held, of every fourth frame
+    rate:WORKER, busy:WORKER                                entries a second and busy share, of every fourth frame
+    memory                                                  bytes that the server uses, of every fourth frame
 
 A value that is not known is left out: a line has a hole there, never a zero that nobody measured.
 """
@@ -33,10 +38,16 @@ HOUSEKEEPING = frozenset({TAIL, MODELS, WORKERS, ALERTS, ACTIONS, FRAMES, FRAMES
 DERIVED = HOUSEKEEPING | {RESULTS, JOINED, DEAD}
 """Channels that headrace itself fills; what comes in from outside is on all the others."""
 
-PEAKS = ("depth", "p50", "p95", "p99")
+PEAKS = ("depth", "flight", "oldest", "p50", "p95", "p99")
 """Beginnings of the names whose largest value stands for a span of time; the others are averaged."""
 
 LIVE_ACCURACY_S = 300
+SELDOM = 4
+"""What changes once a second is taken from one frame of so many."""
+CLOSELY = 24
+"""Groups and channels of which more is kept than depth and rates."""
+DRAWN = 16
+"""Workers whose work is drawn over time."""
 
 
 def is_peak(name: str) -> bool:
@@ -55,11 +66,16 @@ def values(frame: Frame) -> dict[str, float]:
         if channel.name not in DERIVED:
             found[f"in:{channel.name}"] = channel.rate.s5
             found["in"] += channel.rate.s5
-    for group in frame.groups:
+    for place, group in enumerate(frame.groups):
         if group.channel not in HOUSEKEEPING:
             depth = float(group.lag + group.in_flight)
             found[f"out:{group.channel}/{group.group}"] = group.committed.s5
             found[f"depth:{group.channel}/{group.group}"] = depth
+            if place < CLOSELY:
+                found[f"flight:{group.channel}/{group.group}"] = float(group.in_flight)
+                found[f"oldest:{group.channel}/{group.group}"] = group.oldest_ms
+                found[f"retry:{group.channel}/{group.group}"] = group.retried.s5
+                found[f"dead:{group.channel}/{group.group}"] = group.dead.s5
             found["depth"] += depth
     for stage in frame.latency:
         if stage.stage == "total" and stage.count:
@@ -67,7 +83,22 @@ def values(frame: Frame) -> dict[str, float]:
     joined, correct = recent_labels(frame.models, frame.time)
     if joined:
         found["accuracy"] = correct / joined
+    if frame.number % SELDOM == 0:
+        found |= _seldom(frame)
     return {name: float(f"{value:.6g}") for name, value in found.items() if math.isfinite(value)}
+
+
+def _seldom(frame: Frame) -> dict[str, float]:
+    """What is told by signs of life and by sizes of logs."""
+    found = {"memory": float(frame.server.memory_bytes)} if frame.server.memory_bytes else {}
+    for channel in frame.channels[:CLOSELY]:
+        if channel.name not in HOUSEKEEPING:
+            found[f"pub:{channel.name}"] = channel.rate.s5
+            found[f"memory:{channel.name}"] = float(channel.memory_bytes)
+    for worker in sorted(frame.workers, key=lambda worker: worker.kind != "scorer")[:DRAWN]:
+        found[f"rate:{worker.worker}"] = worker.rate
+        found[f"busy:{worker.worker}"] = worker.busy
+    return found
 
 
 def recent_labels(models: Iterable[ModelView], now: float) -> tuple[int, int]:

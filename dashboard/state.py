@@ -15,7 +15,7 @@ from headrace.curves import Curve, Point, Span
 from headrace.dashboard.history import History
 from headrace.dashboard.series import values
 from headrace.dashboard.trails import Trails
-from headrace.events import Alert, AlertView, AnyEvent, Frame, PredictionJoined, PredictionSampled
+from headrace.events import Alert, AlertView, AnyEvent, BatchSample, Frame, PredictionJoined, PredictionSampled
 from headrace.positions import START, Position
 
 Points: TypeAlias = dict[str, dict[str, list[Point]]]
@@ -28,6 +28,8 @@ PACE_MS = 800
 """Mean time between two predictions of the tail, whose models take turns: each can be read, and stays for its label."""
 UNSAVED = 40
 """Frames whose points may be younger than the saved curves."""
+BATCHES = 1200
+"""Samples of batches: a minute of many scorers."""
 MOMENTS = 240
 """Frames kept one by one, so that a browser that was away for a minute misses nothing."""
 
@@ -66,6 +68,8 @@ class State:
     moments: deque[Moment] = field(default_factory=lambda: deque(maxlen=MOMENTS))
     curves: dict[str, dict[str, Curve]] = field(default_factory=dict)
     tail: deque[Sample] = field(default_factory=lambda: deque(maxlen=TAIL_LENGTH))
+    batches: deque[tuple[str, BatchSample]] = field(default_factory=lambda: deque(maxlen=BATCHES))
+    """Worker and sample, in the order in which they came."""
     truths: dict[str, float] = field(default_factory=dict)
     """What labels said of the predictions in the tail, by handle."""
     alerts: dict[tuple[str, str], AlertView] = field(default_factory=dict)
@@ -121,6 +125,8 @@ class State:
         added = values(frame)
         self.history.add(frame.time, added)
         self.trails.fold(frame)
+        for worker, samples in frame.batches.items():
+            self.batches.extend((worker, sample) for sample in samples)
         self.moments.append(
             Moment(position.number, frame.time, added, self._fold_points(frame), *self._flush(), spans=frame.spans)
         )

@@ -6,7 +6,7 @@
 (function (headrace) {
   const TAIL = 60;
   const RUNS = 48;
-  const PEAKS = ["depth", "p50", "p95", "p99"];
+  const PEAKS = ["depth", "flight", "oldest", "p50", "p95", "p99"];
   const isPeak = (name) => PEAKS.some((start) => name.startsWith(start));
 
   /** The last `span` seconds in steps of `step` (0 = every frame) as columns; null where a series has no value. */

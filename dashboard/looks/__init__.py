@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from headrace.bus import Bus
+from headrace.dashboard.looks.alerts import ClearedAlerts
 from headrace.dashboard.looks.clock import Clocks
 from headrace.dashboard.looks.dead import Letters
 from headrace.dashboard.looks.labels import Labels
@@ -33,4 +34,4 @@ class Look(Protocol):
 
 def looks() -> list[Look]:
     """Those of one dashboard."""
-    return [Clocks(), Labels(), Runs(), Stored(), Worst(), Tails(), Letters()]
+    return [ClearedAlerts(), Clocks(), Labels(), Runs(), Stored(), Worst(), Tails(), Letters()]

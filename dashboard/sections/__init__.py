@@ -16,6 +16,9 @@
     events               which channels there are, and how much flows in each
     tail:CHANNEL         the newest entries of a channel (looked up)
     dead                 whether there is anything new about dead letters (looked up)
+    queues               what waits, who works and how much room is left
+    batches              the batches of the last minute that scorers gave as samples
+    cleared              alerts that are over (looked up)
 
 A section is made from the state by the maker of the word before the colon, or is what a look found (`looks/`). One that
 says the same as before is the same object as before, so that a socket need not send it again.
@@ -31,6 +34,7 @@ from headrace.curves import LIMIT
 from headrace.dashboard.sections.events import events
 from headrace.dashboard.sections.models import model_quality, model_trail, models
 from headrace.dashboard.sections.overview import model_detail, overview
+from headrace.dashboard.sections.queues import batches, queues
 from headrace.dashboard.sections.rows import drawn_curve, moment_row, sample_rows, truth_texts
 from headrace.dashboard.sections.training import training
 from headrace.dashboard.state import Moment, State
@@ -45,6 +49,8 @@ MAKERS: dict[str, Maker] = {
     "models": lambda state, _: models(state),
     "quality": model_quality,
     "trail": model_trail,
+    "queues": lambda state, _: queues(state),
+    "batches": lambda state, _: batches(state),
     "events": lambda state, _: events(state),
 }
 
