@@ -12,7 +12,7 @@
   /* tiles */
 
   const TILES = {
-    in: { good: 0, note: () => `peak ${headrace.format.number(highest("in"))}` },
+    in: { good: 0, note: () => `${headrace.format.count(overview().published)} in all · peak ${headrace.format.number(highest("in"))}` },
     scored: { good: 0, note: scorers, to: () => ["models", { model: modelShown() }] },
     depth: { good: -1, note: drain, whole: true },
     p95: { good: -1, note: percentiles },
@@ -71,7 +71,7 @@
     const found = overview().workers.filter((worker) => worker.kind === "scorer");
     if (!found.length) return "no scorer is alive";
     const busy = found.reduce((sum, worker) => sum + (worker.busy || 0), 0) / found.length;
-    return `${found.length} scorer${found.length > 1 ? "s" : ""}, ${headrace.format.percent(busy, 0)} busy`;
+    return `${headrace.format.count(overview().results)} in all · ${headrace.format.percent(busy, 0)} busy`;
   }
 
   function drain() {
@@ -121,7 +121,8 @@
     const quiet = old ? "" : "quiet";
     draw.mark(box, "kind", alerts.length ? (alerts[0].severity === "critical" ? "critical" : "warning") : quiet);
     const texts = alerts.map((alert) => alert.text || `${alert.name} ${alert.subject || ""}`);
-    const more = alerts.length > 1 ? ` · and ${alerts.length - 1} more` : "";
+    const others = alerts.length - 1 + (shown.cut.alerts || 0);
+    const more = others > 0 ? ` · and ${others} more` : "";
     const since = alerts.length && alerts[0].since ? ` · for ${format.duration(headrace.store.time - alerts[0].since)}` : "";
     const said = alerts.length ? `${texts[0]}${since}${more}` : "No alerts";
     draw.write(box.firstElementChild, old ? `Last known: ${said}` : said);

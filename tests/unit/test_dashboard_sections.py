@@ -16,7 +16,10 @@ from headrace.dashboard.sections.overview import MODELS_SHOWN, RUNS_SHOWN, model
 from headrace.dashboard.sections.rows import sample_rows
 from headrace.dashboard.state import State
 from headrace.events import (
+    AlertView,
+    ChannelView,
     GroupView,
+    LatencyView,
     ModelView,
     PredictionJoined,
     PredictionSampled,
@@ -86,12 +89,46 @@ def test_accuracy_comes_with_its_interval_and_count() -> None:
 
 
 def test_long_lists_are_cut_and_say_so_and_the_section_stays_small() -> None:
-    labels = [f"class-{n}" for n in range(10)]
+    """Everything that has a name has a long one, and there is a lot of it."""
+    long = "n" * 200
+    numbers: dict[str, float | None] = {f"validation/{long[:30]}-{n}": 0.123456789 + n for n in range(30)}
+    late = LatencyView(stage="total", count=900, p50_ms=1.23456789, p95_ms=2.3456789, p99_ms=3.456789)
     state = state_of(
-        models=[ModelView(name=f"model-{n}", version=n, labels=labels, requests=rate(n)) for n in range(100)],
-        runs=[RunView(run=f"r{n}", name="n" * 200, state="running", metrics={"loss": 0.5}) for n in range(300)],
-        workers=[WorkerView(worker=f"w{n}", kind="scorer", host="h", pid=n) for n in range(50)],
-        groups=[GroupView(channel=f"c{n}", group="g", lag=n) for n in range(40)],
+        channels=[ChannelView(name=f"{long[:50]}{n}", total=10**9) for n in range(40)],
+        models=[
+            ModelView(
+                name=f"{long[:50]}-{n}",
+                version=n,
+                labels=[f"{long[:50]}-{label}" for label in range(1_000)],
+                requests=rate(n * 1.23456789),
+                latency=late,
+                quality=QualityView(joined=10**6, correct=900_001),
+            )
+            for n in range(100)
+        ],
+        runs=[
+            RunView(
+                run=f"01jd{n:022}",
+                name=long,
+                state="failed",
+                metrics=numbers,
+                best=numbers,
+                params={f"{long[:30]}-{n}": long for n in range(50)},
+                error=long * 5,
+            )
+            for n in range(300)
+        ],
+        workers=[
+            WorkerView(
+                worker=f"w{n}", kind="scorer", host=long[:40], pid=n, models={f"{long[:40]}{m}": m for m in range(20)}
+            )
+            for n in range(50)
+        ],
+        groups=[
+            GroupView(channel=f"{long[:50]}{n}", group=long[:50], lag=n, oldest_ms=1.23456789e9) for n in range(40)
+        ],
+        latency=[late] * 4,
+        alerts=[AlertView(name=f"alert {n}", subject=long[:50], text=long) for n in range(50)],
     )
     shown = overview(state)
     assert shown is not None
@@ -208,3 +245,36 @@ def test_every_id_on_a_page_is_there_once_and_every_card_is_named(page: Page) ->
         if "card" in str(getattr(component, "className", "")).split():
             assert component.to_plotly_json()["props"]["aria-labelledby"] == f"title-{component.id}"
     assert len(ids) == len(set(ids))
+
+
+def test_totals_leave_out_what_headrace_tells_of_itself_and_what_died() -> None:
+    state = state_of(
+        channels=[ChannelView(name=name, total=10) for name in ("requests", "labels", "results", "workers", "frames")],
+        groups=[
+            GroupView(channel="requests", group="scorers", lag=3, total=7, dead_total=2),
+            GroupView(channel="labels", group="aggregators", total=9),
+        ],
+    )
+    shown = overview(state)
+    assert shown is not None
+    assert (shown.published, shown.results) == (20, 5)
+
+
+def test_a_sample_is_stamped_from_its_making_to_its_commit() -> None:
+    state = state_of(models=[ModelView(name="d", version=1)])
+    state.fold(
+        PredictionSampled(
+            model="d",
+            version=1,
+            prediction="0-10001-7",
+            request="q",
+            inputs=[0.0],
+            created=10.0004,
+            received=10.0021,
+            scored=10.0031,
+        ),
+        Position(10_004, 1),
+    )
+    [row] = sample_rows(state.tail, state)
+    assert row.stamps == [10.0004, 10.001, 10.0021, 10.0031, 10.004]
+    assert row.latency_ms == pytest.approx(2.7)
