@@ -205,6 +205,13 @@ class Consumer:
 
         `block_ms` None does not wait at all, which makes an endless loop finite for tests.
         """
+        try:
+            return await self._next(block_ms)
+        except BusError as error:
+            self._check_lost(error)
+            raise
+
+    async def _next(self, block_ms: int | None) -> Batch | None:
         now = time.monotonic()
         due = self._schedule.take(now, self._settings.consume_entries)
         if due and (batch := await self._reclaim(due)):
@@ -265,9 +272,13 @@ class Consumer:
         try:
             return await self.bus.commit(work)
         except BusError as error:
-            if "NOGROUP" in str(error):
-                raise GroupLostError(self.channel, self.group) from error
+            self._check_lost(error)
             raise
+
+    def _check_lost(self, error: BusError) -> None:
+        """Raises GroupLostError if that is what the server says."""
+        if "NOGROUP" in str(error):
+            raise GroupLostError(self.channel, self.group) from error
 
     def _settle(self, work: Decision, answer: list[Position] | Left) -> None:
         self._open.pop(work.consumer, None)
@@ -297,8 +308,9 @@ class Consumer:
     async def _create(self) -> None:
         """Make the group if it is not there; after a deletion, without what is decided already."""
         _, newest = await self.bus.last(self.channel, self.partition)
-        there = any(g.name == self.group for g in await self.bus.groups(self.channel, self.partition))
-        if self._decided and newest != START and not there:
+        if any(g.name == self.group for g in await self.bus.groups(self.channel, self.partition)):
+            return  # if it is deleted at this moment, the next read finds that out and knows what to do
+        if self._decided and newest != START:
             begin, after = await self._decided(self.bus, self.partition, self.group)
             ahead = after[-1].number - begin.number if after else 0
             positions = [str(position) for position in after]
@@ -312,10 +324,8 @@ class Consumer:
         name = self._name()
         try:
             found = await self.bus.read_group(self._log, self.group, name, self._bound.next_count(), block_ms)
-        except BaseException as error:
+        except BaseException:
             self._reads += 1  # rule 1: the reply may be lost
-            if isinstance(error, BusError) and "NOGROUP" in str(error):
-                raise GroupLostError(self.channel, self.group) from error
             raise
         batch = _batch(name, found)
         if batch is None:
