@@ -16,7 +16,7 @@ FITS = import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c '$(FITS)' >/dev/null 2>&1 && { echo "$$p"; exit; }; done)
 
-.PHONY: help install demo test check chaos bench bench-quick format lock clean python
+.PHONY: help install demo test check chaos soak bench bench-quick format lock clean python
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="..."]'
@@ -38,6 +38,9 @@ check: $(STAMP) ## lint, format, types and the import directions
 
 chaos: $(STAMP) ## inflict hundreds of faults on a running pipeline and balance the books (ARGS="--help")
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+soak: $(STAMP) ## ten minutes at 80 % of the capacity, while nothing may grow
+	@$(BIN)/python -m tests.chaos.soak $(ARGS)
 
 bench: $(STAMP) ## run the benchmarks (ARGS="--help" lists them)
 	@$(BIN)/python -m benchmarks $(ARGS)
