@@ -129,7 +129,18 @@ async def _listed(bus: Bus, wanted: Filter, before: Handle | None, limit: int, d
         "reasons": found.reasons.most_common(REASONS),
         "more_reasons": max(0, len(found.reasons) - REASONS),
         "places": [[channel, group, count] for (channel, group), count in found.places.most_common()],
-        "actions": [{"at": str(at), "event": event} for at, event in await actions(bus)],
+        "actions": [
+            {
+                "at": str(at),
+                "time": event.time or at.position.ms / 1000,
+                "action": event.action,
+                "actor": event.actor,
+                "subject": event.subject,
+                "text": event.text,
+                "count": event.count,
+            }
+            for at, event in await actions(bus)
+        ],
     }
 
 
