@@ -28,7 +28,7 @@ PACE_MS = 800
 """Mean time between two predictions of the tail, whose models take turns: each can be read, and stays for its label."""
 UNSAVED = 40
 """Frames whose points may be younger than the saved curves."""
-BATCHES = 1200
+BATCHES = 12_000
 """Samples of batches: a minute of many scorers."""
 MOMENTS = 240
 """Frames kept one by one, so that a browser that was away for a minute misses nothing."""

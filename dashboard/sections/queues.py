@@ -6,6 +6,7 @@ minute that scorers gave as samples; it changes with every sign of life of a sco
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -25,7 +26,10 @@ FEW = 1.0
 FAR = 1.5
 """A depth that is so many times what is expected, or so much less, is off."""
 BATCHES_S = 60.0
-BATCHES_SHOWN = 300
+BATCHES_SHOWN = 400
+"""About so many batches are drawn."""
+RARE = 30
+"""All batches of a reason that has no more are drawn."""
 
 
 class Little(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +144,7 @@ class BatchPicture(msgspec.Struct, frozen=True, kw_only=True):
     """Batches of the last minute up to `until`, Unix seconds.
 
     `points` are (seconds before `until`, size, mean wait ms, model ms, place of the reason in `reasons`, place of the
-    worker in `workers`), oldest first; `reasons` come by count. `left_out` counts those that are not among the points.
+    worker in `workers`); `reasons` come by count. `left_out` counts those that are not among the points.
     """
 
     until: float
@@ -181,10 +185,11 @@ def batches(state: State) -> BatchPicture | None:
         return None
     until = max(sample.at for _, sample in state.batches)
     lately = [(worker, sample) for worker, sample in state.batches if sample.at > until - BATCHES_S]
-    lately.sort(key=lambda one: one[1].at)
     reasons = _released(lately)
     places = {released.reason: place for place, released in enumerate(reasons)}
-    shown = lately[-BATCHES_SHOWN:]
+    rare = {released.reason for released in reasons if released.count <= RARE}
+    step = max(1, math.ceil(len(lately) / BATCHES_SHOWN))  # by the milliseconds, so that a point stays once it is shown
+    shown = [one for one in lately if one[1].reason in rare or int(one[1].at * 1000) % step == 0]
     workers = sorted({worker for worker, _ in shown})
     owners = {worker: place for place, worker in enumerate(workers)}
     return BatchPicture(

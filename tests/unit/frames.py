@@ -7,6 +7,7 @@ the same second always gives the same frame. `StoryBus` plays it, with the signa
 from __future__ import annotations
 
 import asyncio
+import bisect
 import math
 import random
 import time
@@ -14,9 +15,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal
 
 import httpx
+from msgspec.structs import replace
 
 from headrace.bus import Accepted, Bus, Counts, Delivery, Entry, Places, PublishCall, Receipt, Subscription
-from headrace.channels import FRAMES, JOINED, REQUESTS, TAIL, Names
+from headrace.channels import ALERTS, FRAMES, FRAMES_LONG, JOINED, REQUESTS, TAIL, Names
 from headrace.codec import encode
 from headrace.curves import CLOCK
 from headrace.events import (
@@ -39,8 +41,8 @@ from headrace.events import (
 from headrace.positions import START, Position
 from headrace.settings import Settings
 from headrace.testing import wait_until
+from tests.unit import flow, trainings
 from tests.unit import served as tale
-from tests.unit import trainings
 
 STEP_S = 0.25
 DIGITS = [str(digit) for digit in range(10)]
@@ -104,7 +106,7 @@ class Story:
         runs = self.runs(t)
         points = sum(run.steps_per_s for run in runs if run.state == "running")
         ranks, spans = trainings.fresh(t, STEP_S)
-        return Frame(
+        told = Frame(
             id=f"f{number}",
             source="aggregator-1",
             time=t,
@@ -163,6 +165,7 @@ class Story:
             live=LiveView(live=int((t % 100_000) * 31), healed=12, lost=0, dropped=0),
             alerts=self.alerts,
         )
+        return flow.completed(told, depth)
 
     def models(self, t: float, served: float) -> list[ModelView]:
         """The champion, the version before it, and a regression."""
@@ -338,6 +341,12 @@ class StoryBus(Bus):
         self.epoch = "story"
         self._past: list[Entry] = []
         self._joined: list[Entry] = []
+        self.logs: dict[str, list[Entry]] = {
+            FRAMES: self._past,
+            JOINED: self._joined,
+            ALERTS: flow.cleared(time.time()),
+        }
+        """What is kept of each channel; a test may add to it, or take away what retention would."""
         self._number = int((time.time() - 1_760_000_000) / STEP_S)
         now = time.time()
         for back in range(int(past_s / STEP_S), 0, -1):
@@ -372,7 +381,19 @@ class StoryBus(Bus):
         count: int = 500,
         newest_first: bool = False,
     ) -> list[Entry]:
-        return [entry for entry in self._log(channel) if entry.position >= (start or START)][:count]
+        log = self._log(channel)
+        low = bisect.bisect_left(log, start or START, key=lambda entry: entry.position)
+        high = len(log) if stop is None else bisect.bisect_right(log, stop, key=lambda entry: entry.position)
+        return log[low:high][::-1][:count] if newest_first else log[low:high][:count]
+
+    def keep_long(self, hours: float) -> None:
+        """Have a frame of every ten seconds of the last hours, as far as `frames` does not go back."""
+        end = self._past[0].position.ms / 1000 if self._past else time.time()
+        times = [end - 10 * n for n in range(int(hours * 360), 0, -1)]
+        self.logs[FRAMES_LONG] = [
+            Entry(Position(int(t * 1000), n + 1), encode(replace(self.story.frame(t, n + 1), points={})))
+            for n, t in enumerate(times)
+        ]
 
     async def state(self, name: str, partition: int = 0) -> dict[str, bytes]:
         return trainings.saved(name, time.time())
@@ -401,7 +422,7 @@ class StoryBus(Bus):
     def _log(self, channel: str) -> list[Entry]:
         if channel == REQUESTS:
             return tale.requests(time.time(), digit)
-        return {FRAMES: self._past, JOINED: self._joined}.get(channel, [])
+        return self.logs.get(channel, [])
 
 
 class StorySubscription(Subscription):
@@ -429,7 +450,9 @@ class StorySubscription(Subscription):
             samples.extend(fresh)
             number += 1
             place = Position(int(now * 1000), number)
-            yield Delivery(TAIL, 0, [Entry(place, encode(sample)) for sample in fresh])
+            sampled = [Entry(Position(place.ms, 2 * number + n), encode(sample)) for n, sample in enumerate(fresh)]
+            bus.logs.setdefault(TAIL, []).extend(sampled)
+            yield Delivery(TAIL, 0, sampled)
             if len(samples) > 14:
                 bus._joined.append(Entry(place, encode(bus.story.joined(samples[:6:2]))))
                 del samples[:6]
