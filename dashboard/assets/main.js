@@ -9,13 +9,17 @@
        actions           what its controls do: by their `data-do`, a function of their `data-value` and the element
        bound(root)       called once the page is up; `left()` before another takes its place
 
-   `headrace.view` is what a reader has chosen. It is in the address, so that a link shows somebody else the same. */
+   `headrace.view` is what a reader has chosen. It is in the address, so that a link shows somebody else the same.
+
+   A moment of the past is shown by the same functions: the store holds what was then, `headrace.clock.end()` and
+   `headrace.connection.now()` are that moment, and nothing is drawn before something else is asked for. */
 "use strict";
 (function (headrace) {
   const SLOW_MS = 500;
   const TICK_MS = 250;
   const STALE_S = 3;
   const WINDOWS = [60, 300, 900];
+  const LATEST_MS = 1e14;
   const pages = (headrace.pages ??= {});
   const page = { root: null, name: "", seen: new Set(), paused: false, pausedAt: 0, asked: false, slow: 0 };
   let connection = null;
@@ -40,13 +44,17 @@
   }
 
   function paint() {
+    if (!page.root?.isConnected) bind(); // Dash has put up another page since
     if (!page.root) return;
     const { sections, fast, cards } = shown();
     connection.showing([...(sections ? sections(headrace.view) : []), "status"]);
     drawPill();
-    if (page.paused && !page.force) return headrace.glass.rest();
+    headrace.time?.draw();
+    const still = page.paused || connection.wanted !== null || store.at !== null;
+    if (still) headrace.glass.rest();
+    if (still && !page.force) return;
     fast?.();
-    headrace.glass.drawn("tiles");
+    if (!still) headrace.glass.drawn("tiles");
     const now = performance.now();
     if (now - page.slow < SLOW_MS) return;
     page.slow = now;
@@ -60,15 +68,16 @@
 
   /** One picture in each animation frame: no long task, however many there are. */
   function drawNext() {
-    const one = page.queue.shift();
+    const one = page.root?.isConnected && page.queue.shift();
     if (!one) return;
     one(page.pictureForce);
     if (page.queue.length) requestAnimationFrame(drawNext);
-    else headrace.glass.drawn("charts");
+    else if (store.at === null) headrace.glass.drawn("charts");
   }
 
   /** The end of the time axis: the newest frame, or the present if that is late, so that silence shows as a hole. */
   function end() {
+    if (store.at !== null) return store.at / 1000;
     if (page.paused) return page.pausedAt;
     const now = connection.now();
     return now - store.time > 1.5 ? now : store.time;
@@ -82,20 +91,21 @@
   /** The time axis, in the steps of its tier: a long window need not be drawn twice a second. */
   function range() {
     const { step } = tier() || { step: 0 };
-    const until = step ? Math.ceil(end() / step) * step : end();
+    const until = step && store.at === null ? Math.ceil(end() / step) * step : end();
     return [headrace.charts.local(until - seconds()), headrace.charts.local(until)];
   }
 
   /* connection */
 
   function condition() {
-    const age = store.time ? Math.max(0, connection.now() - store.time) : null;
+    const age = store.time ? Math.max(0, connection.present() - store.time) : null;
     const status = store.sections.status || {};
     if (!connection.open) {
       const away = (Date.now() - connection.since) / 1000;
       if (!store.time && away < 3) return { state: "connecting", text: "connecting", age: "" };
       return { state: "gone", text: "disconnected", age: headrace.format.duration(away), why: "The dashboard does not answer; trying again for ever." };
     }
+    if (connection.wanted !== null || store.at !== null) return conditionThen();
     if (page.paused) return { state: "paused", text: "paused", age: headrace.format.duration(connection.now() - page.pausedAt) };
     if (status.bus === "down") {
       return { state: "stale", text: "no server", age: headrace.format.duration(age), why: status.reason };
@@ -105,14 +115,24 @@
     return { state: "live", text: "live", age: headrace.format.duration(age) };
   }
 
+  /** The same of the past: it is told which moment is shown, never which one is only asked for. */
+  function conditionThen() {
+    const { time, format } = headrace;
+    const ago = (at) => `(${format.duration(Math.max(0, connection.present() - at / 1000))} ago)`;
+    if (store.gone) return { state: "past", text: `not kept · ${time.told(store.gone.at)}`, age: "", why: store.gone.why };
+    if (connection.wanted === null) return { state: "past", text: "back to live", age: "" };
+    if (store.at === null) return { state: "past", text: `going to ${time.told(connection.wanted)}`, age: "" };
+    return { state: "past", text: `past · ${time.told(store.at)}`, age: ago(store.at), why: "What is shown is of this moment; nothing moves. Press Live to go back." };
+  }
+
   function drawPill() {
     const pill = byId("pill");
     const now = condition();
     if (pill.dataset.state !== now.state) {
       put("said", `${now.text}. ${now.why || ""}`);
       page.state = now.state;
-      entitle(now.text);
     }
+    entitle(now.text);
     headrace.draw.mark(pill, "state", now.state);
     headrace.draw.write(pill.children[1], now.text);
     headrace.draw.write(pill.children[2], now.age);
@@ -125,6 +145,8 @@
     put("connection-skipped", headrace.format.count(store.skipped));
     put("connection-viewers", headrace.format.count((store.sections.status || {}).viewers));
     headrace.draw.mark(page.root, "state", now.state);
+    headrace.draw.mark(page.root, "moment", store.gone ? "gone" : store.at !== null ? "past" : "");
+    drawPause();
     headrace.draw.mark(page.root, "frames", store.time ? "some" : "none");
   }
 
@@ -137,7 +159,8 @@
 
   function entitle(text) {
     const title = page.root.dataset.title;
-    document.title = page.state === "live" ? `${title} · headrace` : `${text} · headrace`;
+    const whole = page.state === "live" ? `${title} · headrace` : `${text} · ${page.state === "past" ? `${title} · ` : ""}headrace`;
+    if (document.title !== whole) document.title = whole;
   }
 
   /* what a reader has chosen */
@@ -165,11 +188,36 @@
     page.pausedAt = end();
     page.paused = paused;
     connection.pause(paused);
-    const button = byId("pause");
-    button.setAttribute("aria-pressed", String(paused));
-    headrace.draw.write(button.lastElementChild, paused ? "Resume" : "Pause");
-    button.firstElementChild.className = `icon ${paused ? "play" : "pause"}`;
+    drawPause();
     repaint(!paused);
+  }
+
+  /** Paused, or in the past: then the button goes on with the present. */
+  function drawPause() {
+    const held = page.paused || connection.wanted !== null;
+    const button = byId("pause");
+    if (!button || button.getAttribute("aria-pressed") === String(held)) return;
+    button.setAttribute("aria-pressed", String(held));
+    headrace.draw.write(button.lastElementChild, held ? "Resume" : "Pause");
+    button.firstElementChild.className = `icon ${held ? "play" : "pause"}`;
+  }
+
+  /** Show a moment, Unix ms, or the present: null. `settled` is false while a reader still drags. */
+  function travel(at, settled = true) {
+    if (page.paused) pause(false);
+    const moment = at === null ? null : Math.round(at);
+    if (moment !== connection.wanted || store.gone) connection.travel(moment);
+    if (!settled) return;
+    if (moment === null) view.chosen.delete("at");
+    else view.chosen.set("at", String(moment));
+    view.write();
+    repaint();
+  }
+
+  /** The moment that an address asks for; null if none, or none that can be. */
+  function momentIn(chosen) {
+    const at = Number(chosen.get("at") || NaN);
+    return Number.isInteger(at) && at > 0 && at < LATEST_MS ? at : null;
   }
 
   function markWindow() {
@@ -179,7 +227,10 @@
   }
 
   const ACTIONS = {
-    pause: () => pause(!page.paused),
+    pause: () => (connection.wanted !== null ? travel(null) : pause(!page.paused)),
+    live: () => travel(null),
+    travel: (value) => travel(Number(value)),
+    snapshot: (_, button) => headrace.exports.snapshot(button),
     theme: () => headrace.theme.toggle(),
     window: (value) => {
       view.set("window", value);
@@ -230,6 +281,7 @@
     page.name = root ? root.dataset.page : "";
     if (!root) return;
     view.chosen = keep(new URLSearchParams(location.search));
+    if (momentIn(view.chosen) !== connection.wanted) connection.travel(momentIn(view.chosen));
     view.write();
     for (const field of root.querySelectorAll("[data-view]")) {
       if (field.type === "checkbox") field.checked = view.get(field.dataset.view) === "1";
@@ -242,8 +294,8 @@
         headrace.links.reveal(link);
       } else link.removeAttribute("aria-current");
     }
+    headrace.exports?.attach(root);
     shown().bound?.(root);
-    if (page.state) entitle(page.state);
     markWindow();
     repaint(true);
   }
@@ -252,16 +304,24 @@
   function keep(found) {
     const chosen = new Map(found);
     if (!chosen.has("window") && view.chosen.has("window")) chosen.set("window", view.chosen.get("window"));
+    if (!chosen.has("at") && connection.wanted !== null) chosen.set("at", String(connection.wanted));
+    if (chosen.has("at") && momentIn(chosen) === null) chosen.delete("at");
     if (chosen.has("window") && !WINDOWS.includes(Number(chosen.get("window")))) chosen.delete("window");
     return chosen;
   }
 
   function start() {
     store = headrace.store;
-    connection = headrace.connection = new headrace.Connection(store, () => {
+    const onNews = (message) => {
       bind();
-      repaint();
-    });
+      const news = Object.keys(message?.sections || {}).some((name) => name !== "status" && name !== "clock");
+      repaint(message?.past !== undefined || (news && store.at !== null));
+    };
+    const frozen = byId("frozen");
+    connection = headrace.connection = frozen
+      ? new headrace.Frozen(store, onNews, JSON.parse(frozen.textContent))
+      : new headrace.Connection(store, onNews, momentIn(view.chosen));
+    if (frozen) onNews({});
     headrace.theme.onChange(() => repaint(true));
     document.addEventListener("click", onClick);
     document.addEventListener("change", onChoice);
@@ -273,7 +333,9 @@
     }, TICK_MS);
   }
 
-  Object.assign(headrace, { repaint, view, clock: { end, seconds, tier, range } });
+  const at = () => store.at;
+  const shownPage = () => ({ name: page.name, root: page.root });
+  Object.assign(headrace, { repaint, view, shownPage, clock: { end, seconds, tier, range, at, travel } });
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();
 })((window.headrace = window.headrace || {}));
