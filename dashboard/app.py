@@ -2,7 +2,7 @@
 
 /            the pages             /healthz     the process is up
 /live        the socket            /readyz      it has seen a frame of the last seconds
-/api/frame   the latest frame      /metrics     the same as Prometheus text
+/api/frame   a frame                /metrics     the same as Prometheus text
 
 From outside to inside: guard (host, origin, policy), prefix, limits, access (who asks), compression, Dash.
 """
@@ -14,20 +14,20 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 
-import msgspec
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.websockets import WebSocket
 
 from headrace.access import Role, Secret
 from headrace.bus import Bus
 from headrace.dashboard.access import Access, Door, Refused, answer_refused
-from headrace.dashboard.api import dead, events, models, session
+from headrace.dashboard.api import dead, events, models, past, session
 from headrace.dashboard.compression import Compression
 from headrace.dashboard.feed import Feed
 from headrace.dashboard.guard import Guard, hashes
 from headrace.dashboard.layout import THEME_SCRIPT, add_pages
 from headrace.dashboard.limits import Limits
+from headrace.dashboard.past import Archive
 from headrace.dashboard.prefix import Prefix, checked
 from headrace.dashboard.session import Sessions
 from headrace.dashboard.socket import live
@@ -57,6 +57,7 @@ def create_app(
     everybody may look and act, with them who signs in; `public` lets anybody look, and act only who signs in.
     """
     feed = Feed(bus)
+    archive = Archive(feed)
     prefix, passwords = checked(prefix), passwords or {}
     door = Door(bus, passwords, public, Sessions(passwords, f"{settings.prefix} {prefix}"))
 
@@ -85,7 +86,7 @@ def create_app(
 
     @app.websocket("/live")
     async def socket(websocket: WebSocket) -> None:
-        await live(websocket, feed)
+        await live(websocket, feed, archive)
 
     @app.get("/healthz")
     async def healthy() -> JSONResponse:
@@ -98,13 +99,6 @@ def create_app(
             {"status": "waiting", "reason": reason} if reason else {"status": "ready"}, 503 if reason else 200
         )
 
-    @app.get("/api/frame")
-    async def frame() -> Response:
-        newest = feed.state.frame
-        if newest is None:
-            return JSONResponse({"reason": "no frame yet; start an aggregator with `headrace aggregator`"}, 503)
-        return Response(msgspec.json.encode(newest), media_type="application/json")
-
     @app.get("/metrics")
     async def exposition() -> PlainTextResponse:
         newest = feed.state.frame
@@ -112,6 +106,7 @@ def create_app(
             return PlainTextResponse("no frame yet\n", 503)
         return PlainTextResponse(frame_metrics(newest), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    past.add_routes(app, feed, archive)
     models.add_routes(app, feed)
     events.add_routes(app, feed)
     dead.add_routes(app, feed)

@@ -6,11 +6,18 @@ assets/store.js keeps the same tiers in the browser, so that a page open all day
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
 
 from headrace.dashboard.series import is_peak
+
+Row: TypeAlias = tuple[float, dict[str, float]]
+"""Time of a step, and the values of the series that have one."""
+
+TIERS = ((0.0, 60.0), (1.0, 300.0), (3.0, 900.0))
+"""Step and span of each tier, seconds."""
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -28,7 +35,7 @@ class Tier:
     def __init__(self, step_s: float, span_s: float) -> None:
         self.step_s = step_s
         self.span_s = span_s
-        self._rows: deque[tuple[float, dict[str, float]]] = deque()
+        self._rows: deque[Row] = deque()
         self._slot = -1
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
@@ -58,6 +65,17 @@ class Tier:
             {name: [row.get(name) for _, row in self._rows] for name in names},
         )
 
+    def go_on(self, rows: Iterable[Row]) -> None:
+        """Begin with steps that were closed elsewhere, oldest first, instead of with nothing."""
+        self._rows = deque(rows)
+        if self._rows and self.step_s:
+            self._slot = int(self._rows[-1][0] // self.step_s)
+
+    def close(self) -> list[Row]:
+        """All steps, the open one too: nothing may be added after it."""
+        self._close()
+        return list(self._rows)
+
     def _close(self) -> None:
         if self._counts:
             row = {
@@ -77,7 +95,12 @@ class History:
     """A minute of frames, five minutes of seconds, fifteen minutes of three seconds."""
 
     def __init__(self) -> None:
-        self._tiers = (Tier(0, 60), Tier(1, 300), Tier(3, 900))
+        self._tiers = tuple(Tier(step_s, span_s) for step_s, span_s in TIERS)
+
+    def go_on(self, rows: Sequence[Iterable[Row]]) -> None:
+        """Begin with the closed steps of each tier, oldest first."""
+        for tier, closed in zip(self._tiers, rows, strict=True):
+            tier.go_on(closed)
 
     def add(self, time: float, values: Mapping[str, float]) -> None:
         for tier in self._tiers:

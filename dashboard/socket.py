@@ -6,6 +6,7 @@ Both sides send JSON objects whose keys are all optional.
         show     sections that are on screen
         after    [epoch, number] of the newest frame it has, when it connects again
         pause    true while nobody looks; nothing but pongs is sent then
+        at       Unix ms of the moment to be shown instead of the present; null for the present
         seen     serial of the newest message it has taken in
         ping     any number; comes back as `pong` with the dashboard's clock beside it
     dashboard -> browser
@@ -16,6 +17,8 @@ Both sides send JSON objects whose keys are all optional.
         sections those of the sections shown that changed
         skipped  frames that this browser got late, several at once, because it was slow
         pong, now   the number that came with `ping`, and Unix seconds
+        at       in answer to `at`, with `past` and all sections: everything is of that moment, and nothing live but
+                 `status` follows; or with `gone`, why it cannot be shown, and `oldest`, the oldest moment kept, if any
 
 A browser that does not answer is sent nothing more after `WINDOW` messages: it later gets the newest state at once,
 and no queue grows for it, here or in the network between.
@@ -32,9 +35,14 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from headrace.dashboard.feed import Feed
+from headrace.dashboard.past import LATEST_MS, Archive, Earlier, PastError
 from headrace.errors import HeadraceError
 
 WINDOW = 8
+RETRY_S = 2.0
+"""A moment that could not be read, because no server answered, is read again after so long."""
+OF_NOW = frozenset({"status", "clock"})
+"""Sections about the dashboard itself and its server, not about what it shows."""
 MOST_SECTIONS = 16
 HEARD_BYTES = 8_192
 NOT_UNDERSTOOD = 1003
@@ -52,6 +60,7 @@ class Heard(msgspec.Struct, frozen=True):
     pause: bool | None = None
     seen: int | None = None
     ping: float | None = None
+    at: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 _heard = msgspec.json.Decoder(Heard)
@@ -72,11 +81,39 @@ class Viewer:
         self._sent: dict[str, bytes] = {}
         self._ping: float | None = None
         self.skipped = 0
+        self.at: int | None = None
+        """Unix ms of the moment that the browser wants to see; None is the present."""
+        self._past: Earlier | None = None
+        self._answer: dict[str, object] = {}
 
     @property
     def watched(self) -> tuple[str, ...]:
-        """Sections that somebody looks at now."""
-        return () if self._paused else self._show or ()
+        """Sections of the present that somebody looks at now."""
+        return () if self._paused or self.at is not None else self._show or ()
+
+    @property
+    def waits(self) -> bool:
+        """Whether it wants a moment that it was not given yet."""
+        return self.at is not None and self._past is None
+
+    def give(self, at: int, past: Earlier) -> None:
+        """Here is what it was at the moment `at`; nothing happens if another is wanted by now."""
+        if at == self.at:
+            state = past.state
+            self._past, self._sent = past, {}
+            self._answer = {
+                "at": at,
+                "past": msgspec.Raw(past.sections.history()),
+                "epoch": state.epoch,
+                "number": state.number,
+                "skipped": self.skipped,
+            }
+
+    def refuse(self, at: int, error: HeadraceError) -> None:
+        """The moment `at` cannot be shown, and why."""
+        if at == self.at:
+            oldest = error.oldest_ms if isinstance(error, PastError) else None
+            self._answer = {"at": at, "gone": str(error), "oldest": oldest}
 
     def hear(self, text: str) -> None:
         """Take in what the browser says. Raises ViewerError."""
@@ -98,6 +135,11 @@ class Viewer:
             self._seen = min(heard.seen, self._serial)
         if heard.ping is not None:
             self._ping = heard.ping
+        if heard.at is not msgspec.UNSET:
+            if heard.at is not None and not 0 <= heard.at < LATEST_MS:
+                raise ViewerError(f"at={heard.at} is no moment: Unix milliseconds are expected")
+            self.at, self._past, self._answer, self._sent = heard.at, None, {}, {}
+            self._epoch, self._number, self._late = ("", 0, True) if heard.after is None else (*heard.after, True)
 
     def next(self) -> str | None:
         """The message to send now, or None."""
@@ -106,8 +148,25 @@ class Viewer:
             message |= {"pong": self._ping, "now": self._clock()}
             self._ping = None
         if self._show is not None and not self._paused and self._serial - self._seen < WINDOW:
-            message |= self._news(self._show)
+            news = self._news(self._show) if self.at is None else self._then(self._show)
+            if news:
+                self._serial += 1
+                message |= news | {"serial": self._serial}
         return msgspec.json.encode(message).decode() if message else None
+
+    def _then(self, show: tuple[str, ...]) -> dict[str, object]:
+        """What is new of the past: its moment once, and sections once each; the dashboard's own state is of now."""
+        news, self._answer = self._answer, {}
+        now = self._feed.sections
+        then = self._past.sections if self._past else None
+
+        def section(name: str) -> bytes | None:
+            if name in OF_NOW:
+                return now.section(name)
+            return then.section(name) if then else None
+
+        changed = self._changed(show, section)
+        return news | ({"sections": changed} if changed else {})
 
     def _news(self, show: tuple[str, ...]) -> dict[str, object]:
         news: dict[str, object] = {}
@@ -121,24 +180,24 @@ class Viewer:
                 self.skipped += 0 if self._late else len(moments) - 1
             self._epoch, self._number, self._late = state.epoch, state.number, False
             news |= {"epoch": state.epoch, "number": state.number, "skipped": self.skipped}
+        if changed := self._changed(show, feed.sections.section):
+            news["sections"] = changed
+        return news
+
+    def _changed(self, show: tuple[str, ...], section: Callable[[str], bytes | None]) -> dict[str, msgspec.Raw]:
         changed = {}
         for name in show:
-            made = feed.sections.section(name)
+            made = section(name)
             if made is not None and made is not self._sent.get(name):
                 changed[name] = msgspec.Raw(made)
                 self._sent[name] = made
-        if changed:
-            news["sections"] = changed
-        if news:
-            self._serial += 1
-            news["serial"] = self._serial
-        return news
+        return changed
 
 
-async def live(socket: WebSocket, feed: Feed) -> None:
+async def live(socket: WebSocket, feed: Feed, archive: Archive) -> None:
     """Serve one browser until it goes; the origin was checked before."""
     await socket.accept()
-    viewer, wake = Viewer(feed), asyncio.Event()
+    viewer, wake, asked = Viewer(feed), asyncio.Event(), asyncio.Event()
 
     async def listen() -> None:
         while (message := await socket.receive())["type"] == "websocket.receive":
@@ -146,24 +205,45 @@ async def live(socket: WebSocket, feed: Feed) -> None:
                 raise ViewerError("the protocol is text")
             viewer.hear(text)
             wake.set()
+            asked.set()
+
+    async def travel() -> None:
+        while True:
+            await asked.wait()
+            asked.clear()
+            while viewer.waits and (at := viewer.at) is not None:
+                try:
+                    viewer.give(at, await archive.at(at))
+                except PastError as error:
+                    viewer.refuse(at, error)
+                    wake.set()
+                    break
+                except HeadraceError as error:
+                    viewer.refuse(at, error)
+                    wake.set()
+                    await asyncio.sleep(RETRY_S)
+                wake.set()
 
     with feed.watch(wake, lambda: viewer.watched):
         listening = asyncio.create_task(listen(), name="listening to a browser")
-        listening.add_done_callback(lambda _: wake.set())
+        travelling = asyncio.create_task(travel(), name="building what a browser wants to see")
+        for task in (listening, travelling):
+            task.add_done_callback(lambda _: wake.set())
         try:
-            while not listening.done():
+            while not listening.done() and not travelling.done():
                 wake.clear()
                 message = viewer.next()
                 if message is not None:
                     await socket.send_text(message)
                 else:
                     await wake.wait()
-            await listening
+            await (listening if listening.done() else travelling)
         except ViewerError as error:
             await socket.close(NOT_UNDERSTOOD, str(error)[:120])
         except WebSocketDisconnect:
             pass
         finally:
-            listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, ViewerError):
-                await listening
+            for task in (listening, travelling):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, ViewerError):
+                    await task

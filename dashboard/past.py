@@ -1,0 +1,198 @@
+"""The dashboard as it was: a State of an earlier moment, made by the same fold, shown through the same sections.
+
+The frames of the minute before a moment are folded one by one. Of the quarter of an hour before that, one frame of two
+seconds is folded, and the closed steps of the series are put under it; both are the same for all moments, so they are
+read once, by blocks, and kept. Curves are those of now, cut at the step that their run had then. All that is read is
+bounded, and other tasks run between any two pages of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headrace.channels import FRAMES
+from headrace.curves import Curve, read_curves, run_state
+from headrace.dashboard.feed import Feed
+from headrace.dashboard.history import TIERS, History, Row, Tier
+from headrace.dashboard.record import Kept, PastError, Record, fold_entry
+from headrace.dashboard.sections import Sections
+from headrace.dashboard.series import values
+from headrace.dashboard.state import State
+from headrace.errors import CodecError
+from headrace.events import RunView
+from headrace.positions import Entry, Position
+
+__all__ = ["LATEST_MS", "Archive", "Earlier", "PastError", "until"]
+
+LATEST_MS = 10**14
+"""A moment so far away is a mistake."""
+KEPT = 8
+"""Moments kept ready: several viewers of one, and a reader who goes to and fro."""
+BLOCK_S = 30
+"""Steps of all tiers end where a block ends, so that blocks can be put together."""
+MINUTE_S = 60
+QUARTER_S = 900
+BLOCKS = 64
+"""Blocks kept: about half an hour."""
+THIN_S = 2.0
+"""Time between two frames of a block that are folded."""
+MARGIN_MS = 2_000
+"""How far the time of a frame may lie from that of its position."""
+Key = tuple[str, str, Position]
+"""Epoch, channel and position of the newest frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Half a minute: the closed steps of each tier, and some of the frames."""
+
+    steps: tuple[list[Row], ...]
+    frames: list[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """One moment: `state` is what the dashboard knew then, `sections` the bytes of it."""
+
+    state: State
+    sections: Sections
+
+
+class Archive:
+    """Earlier moments, each built once for all viewers. Raises PastError and HeadraceError."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self.record = Record(feed.bus)
+        self._epoch = ""
+        self._kept: OrderedDict[Key, Earlier] = OrderedDict()
+        self._blocks: OrderedDict[int, Block] = OrderedDict()
+        self._building: dict[Key, asyncio.Task[Earlier]] = {}
+        self._turn = asyncio.Semaphore(1)
+
+    async def at(self, at_ms: int) -> Earlier:
+        """What it was at `at_ms`: everything up to the newest frame at or before it."""
+        await self._follow()
+        kept = await self.record.newest(at_ms)
+        key = self._epoch, kept.channel, kept.position
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        task = self._building.get(key)
+        if task is None:
+            task = self._building[key] = asyncio.create_task(self._make(kept), name="building a past")
+            task.add_done_callback(lambda done: self._made(key, done))
+        return await asyncio.shield(task)
+
+    async def _follow(self) -> None:
+        """Forget everything when the log was replaced."""
+        epoch, _ = await self._feed.bus.last(FRAMES)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._kept, self._blocks = OrderedDict(), OrderedDict()
+
+    def _made(self, key: Key, task: asyncio.Task[Earlier]) -> None:
+        del self._building[key]
+        if not task.cancelled() and task.exception() is None:
+            self._kept[key] = task.result()
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+
+    async def _make(self, kept: Kept) -> Earlier:
+        async with self._turn:
+            state = await self._state(kept)
+        return Earlier(state, Sections(lambda: state, self._feed.status))
+
+    async def _state(self, kept: Kept) -> State:
+        first = int((kept.frame.time - MINUTE_S) // BLOCK_S)
+        state = State(epoch=self._epoch)
+        history = await self._long_ago(state, first)
+        state.history = history
+        start_ms = first * BLOCK_S * 1000
+        beside = await self.record.beside(start_ms, kept.position)
+        async for page in self.record.frames(start_ms - MARGIN_MS, kept.position):
+            done = 0
+            for entry, frame in page:
+                while done < len(beside) and beside[done].position.ms <= entry.position.ms:
+                    fold_entry(state, beside[done])
+                    done += 1
+                if frame.time >= first * BLOCK_S:
+                    state.fold(frame, entry.position)
+            beside = beside[done:]
+        for left in beside:
+            fold_entry(state, left)
+        state.restore(await self._curves(kept.frame.runs))
+        return state
+
+    async def _long_ago(self, state: State, end: int) -> History:
+        """Fold some frames of the quarter of an hour before the block `end`; the series of all of them."""
+        blocks, numbers = self._blocks, range(end - QUARTER_S // BLOCK_S, end)
+        missing = [number for number in numbers if number not in blocks]
+        if missing:
+            blocks.update(await self._read(missing[0], missing[-1] + 1))
+        steps: list[list[Row]] = [[] for _ in TIERS]
+        for number in numbers:
+            block = blocks[number]
+            blocks.move_to_end(number)
+            for rows, more in zip(steps, block.steps, strict=True):
+                rows.extend(more)
+            for entry in block.frames:
+                fold_entry(state, entry)
+            await asyncio.sleep(0)
+        while len(blocks) > BLOCKS:
+            blocks.popitem(last=False)
+        history = History()
+        history.go_on(steps)
+        return history
+
+    async def _read(self, first: int, end: int) -> dict[int, Block]:
+        """The blocks from `first` to the one before `end`."""
+        tiers = {number: [Tier(step_s, BLOCK_S) for step_s, _ in TIERS if step_s] for number in range(first, end)}
+        thin: dict[int, dict[int, Entry]] = {number: {} for number in tiers}
+        stop = Position(end * BLOCK_S * 1000 + MARGIN_MS, 0)
+        async for page in self.record.frames(first * BLOCK_S * 1000 - MARGIN_MS, stop):
+            for entry, frame in page:
+                number = int(frame.time // BLOCK_S)
+                if number in tiers:
+                    added = values(frame)
+                    for tier in tiers[number]:
+                        tier.add(frame.time, added)
+                    thin[number].setdefault(int(frame.time // THIN_S), entry)
+        return {
+            number: Block(([], *(tier.close() for tier in made)), list(thin[number].values()))
+            for number, made in tiers.items()
+        }
+
+    async def _curves(self, runs: Sequence[RunView]) -> dict[str, dict[str, Curve]]:
+        now = self._feed.state
+        steps = {run.run: run.step for run in now.frame.runs} if now.frame else {}
+        found = {}
+        for run in runs:
+            curves = now.curves.get(run.run)
+            if curves is None:
+                curves = {}
+                with contextlib.suppress(CodecError):
+                    curves = read_curves(await self._feed.bus.state(run_state(run.run)))
+            went_on = not run.ended and steps.get(run.run, run.step + 1) > run.step
+            if curves:
+                found[run.run] = {metric: until(curve, run.step, went_on) for metric, curve in curves.items()}
+            await asyncio.sleep(0)
+        return found
+
+
+def until(curve: Curve, step: int, went_on: bool) -> Curve:
+    """The curve as far as `step`; of a run that went on, without the point that may cover later steps too."""
+    stride = curve.stride
+    points = [
+        (first, value)
+        for first, value in curve.points()
+        if first <= step and not (went_on and (first // stride + 1) * stride - 1 > step)
+    ]
+    cut = Curve(curve.limit)
+    cut.stride = stride
+    cut.put(points, curve.spans(points))
+    return cut
