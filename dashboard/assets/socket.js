@@ -11,9 +11,11 @@
     /** First and longest delay before the next try, seconds. */
     static DELAYS_S = [0.25, 5];
 
-    constructor(store, onNews) {
+    /** `onNews` is called with each message, and without one when the connection changes; `at` is the moment to begin with. */
+    constructor(store, onNews, at = null) {
       Object.assign(this, { store, onNews, socket: null, open: false, delay: Connection.DELAYS_S[0], timer: 0 });
       Object.assign(this, { show: ["overview", "status"], paused: false, heard: 0, since: Date.now() });
+      Object.assign(this, { wanted: at, travelling: false });
       this.clocks = [];
       document.addEventListener("visibilitychange", () => this.tellPause());
       window.addEventListener("online", () => this.connect());
@@ -34,7 +36,9 @@
       const socket = (this.socket = new WebSocket(this.url()));
       socket.onopen = () => {
         this.heard = Date.now();
-        this.say({ show: this.show, after: [this.store.epoch, this.store.number], pause: this.isQuiet() });
+        this.travelling = this.wanted !== null;
+        const after = this.store.at === null ? [this.store.epoch, this.store.number] : ["", 0];
+        this.say({ show: this.show, after, pause: this.isQuiet(), ...(this.travelling ? { at: this.wanted } : {}) });
         this.ping();
       };
       socket.onmessage = (event) => socket === this.socket && this.take(JSON.parse(event.data));
@@ -48,10 +52,29 @@
       this.heard = Date.now();
       if (message.pong !== undefined) this.tellClock(message);
       if (message.serial === undefined) return;
-      headrace.glass.arrived(message);
-      this.store.take(message);
+      const left = message.at !== undefined && this.wanted === null; // on its way when a reader went back to the present
+      if (message.at === undefined && this.wanted === null) headrace.glass.arrived(message);
+      else headrace.glass.rest();
+      if (!left) this.store.take(message);
       this.say({ seen: message.serial });
-      this.onNews();
+      if (message.at !== undefined) this.arrive(message.at);
+      this.onNews(message);
+    }
+
+    /** Show another moment, Unix ms; null is the present. One is asked for at a time, and of several only the last. */
+    travel(at) {
+      this.wanted = at === null ? null : Math.round(at);
+      if (at === null || !this.travelling) this.tellMoment();
+    }
+
+    tellMoment() {
+      this.travelling = this.wanted !== null;
+      this.say({ at: this.wanted });
+    }
+
+    arrive(at) {
+      this.travelling = false;
+      if (this.wanted !== null && this.wanted !== at) this.tellMoment();
     }
 
     lost() {
@@ -83,8 +106,13 @@
       this.clock = this.clocks.reduce((best, one) => (one.trip < best.trip ? one : best));
     }
 
-    /** Unix seconds on the dashboard's clock. */
+    /** Unix seconds of what is shown: the present on the dashboard's clock, or the moment of the past. */
     now() {
+      return this.store.at === null ? this.present() : this.store.at / 1000;
+    }
+
+    /** Unix seconds on the dashboard's clock, whatever is shown. */
+    present() {
       return Date.now() / 1000 + (this.clock ? this.clock.offset : 0);
     }
 

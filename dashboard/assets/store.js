@@ -6,6 +6,7 @@
 (function (headrace) {
   const TAIL = 60;
   const RUNS = 48;
+  const OF_NOW = new Set(["status", "clock"]);
   const PEAKS = ["depth", "flight", "oldest", "p50", "p95", "p99"];
   const isPeak = (name) => PEAKS.some((start) => name.startsWith(start));
 
@@ -119,15 +120,29 @@
       Object.assign(this, { epoch: "", number: 0, time: 0, skipped: 0, limit: 512 });
       Object.assign(this, { tiers: [], curves: new Map(), tail: [], truths: new Map(), sections: {} });
       this.values = {};
+      this.at = null; // Unix ms of the moment of the past that all of this is of; null is the present
+      this.gone = null; // why a moment cannot be shown: {at, why, oldest}
     }
 
     /** Fold one message of the dashboard in. */
     take(message) {
+      this.takeMomentOf(message);
       if (message.past) this.takePast(message.past);
       for (const moment of message.moments || []) this.takeMoment(moment);
       if (message.epoch) Object.assign(this, { epoch: message.epoch, number: message.number, skipped: message.skipped });
       Object.assign(this.sections, message.sections);
       this.takeOverview(message.sections && message.sections.overview);
+    }
+
+    /** Another moment: sections are of the one before, but those about the dashboard itself. */
+    takeMomentOf({ at = null, past, gone, oldest }) {
+      if (gone) {
+        this.gone = { at, why: gone, oldest };
+        return;
+      }
+      if (!past || (at === null && this.at === null && !this.gone)) return;
+      Object.assign(this, { at, gone: null });
+      for (const name of Object.keys(this.sections)) if (!OF_NOW.has(name)) delete this.sections[name];
     }
 
     takePast(past) {
