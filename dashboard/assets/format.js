@@ -65,11 +65,21 @@
   /** A share as per cent with `digits` after the point. */
   const percent = (share, digits = 1) => (known(share) ? `${(share * 100).toFixed(digits)} %` : NONE);
 
+  /** A tick of an axis: 0.001, 2.5, 1.2k, 1e-6. */
+  function axis(value) {
+    const size = Math.abs(value);
+    if (size && (size < 0.001 || size >= 1e13)) return Number(value.toPrecision(3)).toExponential().replace("e+", "e");
+    for (const [unit, scale] of [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]]) {
+      if (size >= scale * 10 || (unit !== "k" && size >= scale)) return `${Number((value / scale).toPrecision(3))}${unit}`;
+    }
+    return String(Number(value.toPrecision(4)));
+  }
+
   /** A metric of a training: four digits that matter. */
   const metric = (value) => (known(value) ? String(Number(value.toPrecision(4))) : NONE);
 
   /** A proper name with its capital. */
   const name = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 
-  headrace.format = { NONE, known, number, count, short, span, milliseconds, duration, bytes, percent, metric, name };
+  headrace.format = { NONE, known, number, count, short, span, milliseconds, duration, bytes, percent, axis, metric, name };
 })((window.headrace = window.headrace || {}));
