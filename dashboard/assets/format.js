@@ -78,8 +78,17 @@
   /** A metric of a training: four digits that matter. */
   const metric = (value) => (known(value) ? String(Number(value.toPrecision(4))) : NONE);
 
+  /** A moment (Unix seconds) by the reader's own clock, to the millisecond: 14:03:09.042; with its day if it is another. */
+  function clock(time) {
+    if (!known(time)) return NONE;
+    const at = new Date(time * 1000);
+    const two = (part) => String(part).padStart(2, "0");
+    const day = at.toDateString() === new Date().toDateString() ? "" : `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} `;
+    return `${day}${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+  }
+
   /** A proper name with its capital. */
   const name = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 
-  headrace.format = { NONE, known, number, count, short, span, milliseconds, duration, bytes, percent, axis, metric, name };
+  headrace.format = { NONE, known, number, count, short, span, milliseconds, duration, bytes, percent, axis, metric, clock, name };
 })((window.headrace = window.headrace || {}));
