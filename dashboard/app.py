@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.websockets import WebSocket
 
-from headrace.access import Role, Secret
+from headrace.access import Role, Secret, path_prefix
 from headrace.bus import Bus
 from headrace.dashboard.access import Access, Door, Refused, answer_refused
 from headrace.dashboard.api import dead, events, models, past, session
@@ -28,7 +28,7 @@ from headrace.dashboard.guard import Guard, hashes
 from headrace.dashboard.layout import THEME_SCRIPT, add_pages
 from headrace.dashboard.limits import Limits
 from headrace.dashboard.past import Archive
-from headrace.dashboard.prefix import Prefix, checked
+from headrace.dashboard.prefix import Prefix
 from headrace.dashboard.session import Sessions
 from headrace.dashboard.socket import live
 from headrace.heartbeat import Heartbeat
@@ -58,7 +58,7 @@ def create_app(
     """
     feed = Feed(bus)
     archive = Archive(feed)
-    prefix, passwords = checked(prefix), passwords or {}
+    prefix, passwords = path_prefix(prefix), passwords or {}
     door = Door(bus, passwords, public, Sessions(passwords, f"{settings.prefix} {prefix}"))
 
     @contextlib.asynccontextmanager
@@ -112,6 +112,7 @@ def create_app(
     dead.add_routes(app, feed)
     session.add_routes(app, door, settings.prefix, prefix)
     pages = add_pages(app, settings, prefix)
+    pages._setup_server()  # Dash would do it when `/` is first asked for: a link to another page had no scripts before
     app.add_middleware(Compression)
     app.add_middleware(Access, door=door, prefix=prefix)
     app.add_middleware(Limits)
