@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
-
-from headrace.errors import SettingsError
-
-_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-
-
-def checked(prefix: str) -> str:
-    """The prefix as `/headrace`, or empty; a slash at its end is dropped. Raises SettingsError."""
-    path = prefix.rstrip("/")
-    if path and not _PATH.fullmatch(path):
-        raise SettingsError(
-            f"--path-prefix {prefix!r} is no path: it must begin with / and hold letters, digits and .-_~, as /headrace"
-        )
-    return path
 
 
 class Prefix:

@@ -7,17 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 import uvicorn
 
 from headrace import serving
-from headrace.access import Role, Secret, require_lock
+from headrace.access import PAGE_LOCK, Role, Secret, path_prefix, require_lock
 from headrace.bus import Bus
 from headrace.dashboard.app import create_app
-from headrace.dashboard.prefix import checked
 from headrace.settings import Settings
 
 GRACE_S = 3
-LOCK = (
-    "set HEADRACE_OPERATOR_PASSWORD (and HEADRACE_VIEWER_PASSWORD for those who only look), "
-    "or say --open: anybody may look then, and nobody may act"
-)
 HEARD_BYTES = 64 * 1024
 
 
@@ -39,8 +34,8 @@ async def serve(
     and `prefix` are as in `create_app`. Raises SettingsError if the address cannot be had, or if other machines would
     reach it without a password and `public` does not say that they may.
     """
-    require_lock("the dashboard", host, locked=bool(passwords), public=public, how=LOCK)
-    prefix = checked(prefix)
+    require_lock("the dashboard", host, locked=bool(passwords), public=public, how=PAGE_LOCK)
+    prefix = path_prefix(prefix)
     app = create_app(settings, bus, hosts=(*hosts, host), prefix=prefix, passwords=passwords, public=public)
     listener = serving.listen(host, port)
     config = uvicorn.Config(

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import re
 import secrets
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -23,6 +24,13 @@ PASSWORDS: dict[Role, str] = {"operator": "HEADRACE_OPERATOR_PASSWORD", "viewer"
 """Who may sign in to the page, and the variable of each password: viewers look, operators also act."""
 TOKEN = "HEADRACE_GATEWAY_TOKEN"
 """The variable of what callers of the gateway must send."""
+PAGE_LOCK = (
+    "set HEADRACE_OPERATOR_PASSWORD (and HEADRACE_VIEWER_PASSWORD for those who only look), "
+    "or say --open: anybody may look then, and nobody may act"
+)
+GATEWAY_LOCK = f"set {TOKEN}, or say --open: anybody may publish and ask then"
+"""What to do where other machines reach a page or gateway that has no lock."""
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 SHORTEST = 12
 """Characters that a secret must have: short ones are guessed, however slowly one may try."""
 MADE_BYTES = 24
@@ -117,6 +125,16 @@ def host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def path_prefix(text: str) -> str:
+    """The path under which a proxy serves the page, as `/headrace`; empty for none. Raises SettingsError."""
+    path = text.rstrip("/")
+    if path and not _PATH.fullmatch(path):
+        raise SettingsError(
+            f"--path-prefix {text!r} is no path: it must begin with / and hold letters, digits and .-_~, as /headrace"
+        )
+    return path
 
 
 def same_place(origin: str, host: str) -> bool:

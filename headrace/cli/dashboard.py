@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
 
+from headrace.cli.entry import Entry, entered
 from headrace.cli.options import connection, waiting
 from headrace.cli.root import extra, require
 
@@ -15,21 +17,24 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), metavar="PORT", default=8050, show_default=True, help="0 takes a free one."
 )
-@click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A name under which it is reached.")
+@entered
 @waiting
 @connection
-def command(settings: Settings, host: str, port: int, hosts: tuple[str, ...], wait: bool) -> None:
+def command(settings: Settings, entry: Entry, port: int, wait: bool) -> None:
     """Serve the live page. Any number of browsers may watch.
 
-    There is no login: open it to other machines behind a proxy that has one.
+    Passwords come from HEADRACE_OPERATOR_PASSWORD (look and act) and HEADRACE_VIEWER_PASSWORD (look). Without one the
+    page listens on this machine alone, and everybody on it may look and act.
     """
+    from headrace.access import passwords
     from headrace.cli.process import run
 
     require("the dashboard", "dashboard", "dash", "fastapi", "uvicorn")
+    entry.check()
+    given = passwords(os.environ)
 
     async def body(process: Process) -> None:
         with extra("the dashboard", "dashboard"):
@@ -37,6 +42,17 @@ def command(settings: Settings, host: str, port: int, hosts: tuple[str, ...], wa
 
         from headrace.cli.process import serving
 
-        await serving(process, serve(settings, process.bus, host, port, process.ready, hosts=hosts))
+        page = serve(
+            settings,
+            process.bus,
+            entry.host,
+            port,
+            process.ready,
+            hosts=entry.hosts,
+            prefix=entry.prefix,
+            passwords=given,
+            public=entry.public,
+        )
+        await serving(process, page)
 
     run("dashboard", settings, body, wait=wait)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from headrace.cli.entry import SIGN_IN, Entry, entered
 from headrace.cli.options import alerting
 from headrace.cli.root import require
 from headrace.cli.traffic import RATE
@@ -36,6 +37,8 @@ class Plan:
 
     settings: Settings
     server: EmbeddedServer | None
+    entry: Entry
+    locked: bool
     page: int
     gateway: int
     rate: float
@@ -74,9 +77,11 @@ class Plan:
     metavar="DIR",
     help="Where the server's log and the models are kept.",
 )
+@entered
 @alerting
 @click.option("--fresh", is_flag=True, help="Begin with nothing, and keep nothing.")
 def command(
+    entry: Entry,
     duration: float | None,
     port: int | None,
     gateway_port: int | None,
@@ -96,6 +101,7 @@ def command(
     from headrace.cli.ports import choose
 
     require("the demo", "all", *MODULES)
+    locked = entry.check()
     page = choose("--port", port, PAGE_PORT, (), tell)
     gateway = choose("--gateway-port", gateway_port, GATEWAY_PORT, (page,), tell)
     with ExitStack() as stack:
@@ -104,7 +110,7 @@ def command(
         data = "temporary" if fresh else f"{home} (kept; --fresh begins with nothing)"
         if server is None:
             data = f"events on that server; models in {settings.models}"
-        plan = Plan(settings, server, page, gateway, rate, duration, not no_browser, data)
+        plan = Plan(settings, server, entry, locked, page, gateway, rate, duration, not no_browser, data)
         if not asyncio.run(_run(plan)):
             raise click.exceptions.Exit(1)
 
@@ -177,7 +183,7 @@ async def _play(plan: Plan, crew: Crew, stop: asyncio.Event) -> bool:
     from headrace.cli.process import within
     from headrace.cli.up import start_page, start_work
 
-    start_page(crew, plan.page)
+    start_page(crew, plan.page, plan.entry)
     showing = asyncio.create_task(_show(plan, stop), name="show the page")
     await _train(plan, crew, stop)
     if not stop.is_set():
@@ -198,7 +204,7 @@ async def _show(plan: Plan, stop: asyncio.Event) -> None:
     from headrace.cli.page import open_browser, until_ready
 
     began_s = time.monotonic()
-    if await until_ready(plan.page, stop, READY_S):
+    if await until_ready(plan.page, stop, READY_S, plan.entry.near):
         tell(f"the page is live after {time.monotonic() - began_s:.1f} s")
     elif not stop.is_set():
         tell(f"the page is not ready after {READY_S:g} s; the lines above say why. Going on")
@@ -206,7 +212,7 @@ async def _show(plan: Plan, stop: asyncio.Event) -> None:
         return
     click.echo(_banner(plan))
     if plan.browser:
-        open_browser(_url(plan.page))
+        open_browser(plan.entry.url(plan.page))
 
 
 async def _train(plan: Plan, crew: Crew, stop: asyncio.Event) -> None:
@@ -252,10 +258,6 @@ async def _settle(plan: Plan, crew: Crew, stop: asyncio.Event) -> bool:
     return everything and books.balanced and not books.waiting
 
 
-def _url(port: int) -> str:
-    return f"http://127.0.0.1:{port}/"
-
-
 def _banner(plan: Plan) -> str:
     settings = plan.settings
     where = f"REDIS_URL={settings.redis_url} " if plan.server else ""
@@ -263,13 +265,14 @@ def _banner(plan: Plan) -> str:
     return "\n".join(
         [
             "",
-            f"headrace demo: {_url(plan.page)}",
+            f"headrace demo: {plan.entry.url(plan.page)}",
             "",
             "  Watch four digits models train side by side, again and again; the best one goes into service",
             f"  Watch about {plan.rate:g} requests a second; in a rush hour a queue builds up and drains",
             "  Watch accuracy and confusion matrix grow as the labels follow, seconds after the predictions",
             "  Try   kill -9 a scorer (`ps` or the page tells its pid): it comes back, and nothing is lost",
             "",
+            *([f"  Enter with {SIGN_IN}"] if plan.locked else []),
             f"  HTTP  http://127.0.0.1:{plan.gateway}/docs",
             f"  CLI   export {where}HEADRACE_PREFIX={settings.prefix} HEADRACE_MODELS={settings.models}",
             "        headrace status; headrace tail results; headrace models ls",

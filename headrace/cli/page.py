@@ -14,24 +14,24 @@ POLL_S = 0.1
 ANSWER_S = 2.0
 
 
-async def until_ready(port: int, stop: asyncio.Event, timeout_s: float) -> bool:
+async def until_ready(port: int, stop: asyncio.Event, timeout_s: float, host: str = HOST) -> bool:
     """Whether `/readyz` says 200 within the time; False, too, once `stop` is set."""
     from headrace.cli.process import within
 
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     while loop.time() < deadline:
-        if await _ready(port):
+        if await _ready(host, port):
             return True
         if await within(stop, POLL_S):
             return False
     return False
 
 
-async def _ready(port: int) -> bool:
+async def _ready(host: str, port: int) -> bool:
     with suppress(OSError, TimeoutError):
         async with asyncio.timeout(ANSWER_S):
-            reader, writer = await asyncio.open_connection(HOST, port)
+            reader, writer = await asyncio.open_connection(host, port)
             try:
                 writer.write(f"GET /readyz HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n\r\n".encode())
                 status = await reader.readline()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from headrace.cli.entry import SIGN_IN, Entry, entered
 from headrace.cli.options import everything
 from headrace.cli.root import require
 
@@ -31,23 +32,26 @@ MODULES = ("numpy", "sklearn", "skops", "dash", "fastapi", "uvicorn")
 @click.option(
     "--gateway-port", type=click.IntRange(0, 65535), metavar="PORT", help="Port of the gateway.  [default: 8080]"
 )
+@entered
 @everything
-def command(settings: Settings, scorers: int, port: int | None, gateway_port: int | None) -> None:
+def command(settings: Settings, entry: Entry, scorers: int, port: int | None, gateway_port: int | None) -> None:
     """Run scorers, aggregator, dashboard and gateway against REDIS_URL until Ctrl-C.
 
     Each is a process of its own, started again if it dies. Publish from your code, by HTTP, or with `headrace publish`.
+    --host and the like are for the page; the gateway listens on this machine alone.
     """
     import asyncio
 
     from headrace.cli.ports import choose
 
     require("`headrace up`", "all", *MODULES)
+    locked = entry.check()
     page = choose("--port", port, PAGE_PORT, (), tell)
     gateway = choose("--gateway-port", gateway_port, GATEWAY_PORT, (page,), tell)
-    asyncio.run(_run(settings, scorers, page, gateway))
+    asyncio.run(_run(settings, entry, locked, scorers, page, gateway))
 
 
-async def _run(settings: Settings, scorers: int, page: int, gateway: int) -> None:
+async def _run(settings: Settings, entry: Entry, locked: bool, scorers: int, page: int, gateway: int) -> None:
     import asyncio
 
     from headrace.bus import Bus
@@ -61,10 +65,10 @@ async def _run(settings: Settings, scorers: int, page: int, gateway: int) -> Non
             if not await answering(bus, stop, tell):
                 return
         async with Crew(environment(settings), tell) as crew:
-            start_page(crew, page)
+            start_page(crew, page, entry)
             start_work(crew, scorers, gateway)
-            if await until_ready(page, stop, READY_S):
-                click.echo(_banner(settings, page, gateway))
+            if await until_ready(page, stop, READY_S, entry.near):
+                click.echo(_banner(settings, entry.url(page), gateway, locked))
             elif not stop.is_set():
                 tell(f"the page is not ready after {READY_S:g} s; the lines above say why. Going on")
             await stop.wait()
@@ -72,9 +76,9 @@ async def _run(settings: Settings, scorers: int, page: int, gateway: int) -> Non
             await crew.end(waves(crew))
 
 
-def start_page(crew: Crew, port: int) -> None:
+def start_page(crew: Crew, port: int, entry: Entry) -> None:
     """Start what shows, first: it is useful before there is anything to show."""
-    crew.start("dashboard", "dashboard", "--port", str(port))
+    crew.start("dashboard", "dashboard", "--port", str(port), *entry.words())
     crew.start("aggregator", "aggregator")
 
 
@@ -114,17 +118,18 @@ def tell(text: str) -> None:
         return
 
 
-def _banner(settings: Settings, page: int, gateway: int) -> str:
+def _banner(settings: Settings, page: str, gateway: int, locked: bool) -> str:
     from headrace.models.registry import Registry
 
     served = ", ".join(f"{card.name}@{card.version}" for card in Registry(settings.models).champions())
     return "\n".join(
         [
             "",
-            f"headrace is up on {settings.shown_url}, prefix {settings.prefix!r}: http://127.0.0.1:{page}/",
+            f"headrace is up on {settings.shown_url}, prefix {settings.prefix!r}: {page}",
             "",
             f"  In service  {served or 'nothing yet; see `headrace models --help`'}",
             f"  HTTP        http://127.0.0.1:{gateway}/docs",
+            *([f"  Sign in     with {SIGN_IN}"] if locked else []),
             "  Stop        Ctrl-C",
             "",
         ]

@@ -2,6 +2,7 @@
 
 bodies, intake   what comes in, checked      desk       publishing and waiting, for all callers together
 app              the routes                  find       a result that is asked for later
+access           who may, and how often      routes     what each route does
 problems         what goes wrong             reference  /docs and /openapi.json
 counts           what /metrics shows         server     the process
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,13 +11,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from headrace.access import Secret
 from headrace.bus import Bus
 from headrace.errors import HeadraceError
 from headrace.publisher.gateway import reference
+from headrace.publisher.gateway.access import RATE, Access
 from headrace.publisher.gateway.bodies import LabelBody, PredictBody, Queued, Scored
 from headrace.publisher.gateway.counts import CountedRequests
 from headrace.publisher.gateway.intake import Accepted
-from headrace.publisher.gateway.origin import SameOrigin
 from headrace.publisher.gateway.problems import Error, Problem, problem_of
 from headrace.publisher.gateway.reference import shape
 from headrace.publisher.gateway.routes import Gateway
@@ -28,7 +29,9 @@ Answers = dict[int | str, Any]
 
 _FAILED: Answers = {
     400: shape(Error, "The body or a value in it is wrong."),
+    401: shape(Error, "The token is missing or not right."),
     413: shape(Error, "The body is too large."),
+    429: shape(Error, "Too many requests from this address: try again after Retry-After."),
     503: shape(Error, "The server is away or the channel is full: try again after Retry-After."),
 }
 _OUTCOME: Answers = {
@@ -60,13 +63,19 @@ class Direct(APIRoute):
         return answer
 
 
-def create_gateway(settings: Settings, bus: Bus) -> FastAPI:
-    """The gateway as an ASGI app. `bus` stays open when the app ends; `app.state.gateway` is the Gateway."""
+def create_gateway(
+    settings: Settings, bus: Bus, *, token: Secret | None = None, hosts: Iterable[str] = (), rate: float = RATE
+) -> FastAPI:
+    """The gateway as an ASGI app. `bus` stays open when the app ends; `app.state.gateway` is the Gateway.
+
+    With a `token` only who sends it is served; without one `hosts` are names under which it may be reached, besides
+    addresses and localhost. `rate` is how many requests a second one address may send; 0 sets no bound.
+    """
     gateway = Gateway(settings, bus)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=gateway.serving)
     app.router.route_class = Direct
     app.state.gateway = gateway
-    app.add_middleware(SameOrigin)
+    app.add_middleware(Access, token=token, hosts=tuple(hosts), rate=rate)
     app.add_middleware(CountedRequests, counts=gateway.counts)
     app.add_exception_handler(HeadraceError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_status)
@@ -94,7 +103,7 @@ def create_gateway(settings: Settings, bus: Bus) -> FastAPI:
     page = reference.page(made)
     app.openapi = lambda: made  # type: ignore[method-assign]
     app.add_route("/openapi.json", lambda _: JSONResponse(made))
-    app.add_route("/docs", lambda _: HTMLResponse(page))
+    app.add_route("/docs", lambda _: HTMLResponse(page, headers=reference.HEADERS))
     return app
 
 

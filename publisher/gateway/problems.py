@@ -20,6 +20,7 @@ from headrace.errors import (
 )
 
 RETRY_AFTER_S = 1
+"""When to try again what the server or the channel could not take."""
 
 
 class Said(msgspec.Struct):
@@ -37,17 +38,20 @@ class Error(msgspec.Struct):
 
 
 class Problem(HeadraceError):
-    """An answer that is not a success; `status` is the HTTP status."""
+    """An answer that is not a success; `status` is the HTTP status, `retry_after_s` when the caller may try again."""
 
-    def __init__(self, status: int, code: str, reason: str, fix: str = "") -> None:
+    def __init__(
+        self, status: int, code: str, reason: str, fix: str = "", *, retry_after_s: int = RETRY_AFTER_S
+    ) -> None:
         super().__init__(reason)
         self.status, self.code, self.reason, self.fix = status, code, reason, fix
-        self.retryable = status == 503
+        self.retryable = status in (429, 503)
+        self.retry_after_s = retry_after_s
 
     def response(self) -> Response:
         """The problem as JSON; a caller that may try again is told when."""
         body = msgspec.json.encode(Error(Said(self.code, self.reason, self.fix)))
-        headers = {"retry-after": str(RETRY_AFTER_S)} if self.retryable else None
+        headers = {"retry-after": str(self.retry_after_s)} if self.retryable else None
         return Response(body, self.status, headers, "application/json")
 
 

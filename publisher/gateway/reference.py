@@ -19,8 +19,14 @@ from headrace.publisher.gateway.bodies import schema
 ABOUT = (
     "Publish events, ask models for predictions and wait for the result, over HTTP. Every answer that is not a success "
     'is JSON of one shape: `{"error": {"code", "reason", "fix"}}`. 503 carries Retry-After: the same request may be '
-    "sent again."
+    "sent again. A gateway that has a token wants it in every request, as `Authorization: Bearer TOKEN`."
 )
+HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+"""What the page may do: show itself."""
 Document = dict[str, Any]
 
 _RUN = {"type": "run.metrics", "run": "r1", "step": 10, "metrics": {"loss": 0.41}}
@@ -63,6 +69,8 @@ def document(app: FastAPI, kinds: tuple[type, ...]) -> Document:
     """The OpenAPI document of the app; `kinds` are the shapes that its routes refer to."""
     made = get_openapi(title="headrace gateway", version=version("headrace"), description=ABOUT, routes=app.routes)
     made.setdefault("components", {})["schemas"] = schema(kinds)
+    made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    made["security"] = [{}, {"token": []}]
     for methods in made["paths"].values():
         for operation in methods.values():
             # The framework's own shape of a refused parameter; here all parameters are text, so that never happens.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import uvicorn
 
 from headrace import serving
+from headrace.access import GATEWAY_LOCK, Secret, require_lock
 from headrace.bus import Bus
+from headrace.publisher.gateway.access import RATE
 from headrace.publisher.gateway.app import create_gateway
 from headrace.publisher.gateway.desk import Desk
 from headrace.settings import Settings
@@ -24,13 +26,20 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = 8080,
     on_ready: Callable[[str], None] = lambda url: None,
+    *,
+    token: Secret | None = None,
+    public: bool = False,
+    hosts: Iterable[str] = (),
+    rate: float = RATE,
 ) -> None:
     """Serve until SIGINT, SIGTERM or cancellation; port 0 takes a free one. `on_ready` is told the URL.
 
-    Raises SettingsError if the port cannot be had.
+    `token`, `hosts` and `rate` are as in `create_gateway`. Raises SettingsError if the port cannot be had, or if other
+    machines would reach it without a token and `public` does not say that they may.
     """
+    require_lock("the gateway", host, locked=token is not None, public=public, how=GATEWAY_LOCK)
     listener = serving.listen(host, port)
-    app = create_gateway(settings, bus)
+    app = create_gateway(settings, bus, token=token, hosts=(*hosts, host), rate=rate)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=int(GRACE_S) + 5
     )

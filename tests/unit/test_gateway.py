@@ -34,7 +34,8 @@ async def opened(bus: Bus, settings: Settings | None = None) -> AsyncIterator[tu
     """A client of a gateway on `bus`, as if over HTTP."""
     app = create_gateway(settings or bus.settings, bus)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+    http = httpx.AsyncClient(transport=transport, base_url="http://localhost")
+    async with app.router.lifespan_context(app), http as client:
         yield client, app
 
 
@@ -434,7 +435,7 @@ class TestPages:
             "/metrics",
         }
         predict = paths["/v1/models/{name}/predict"]["post"]
-        assert set(predict["responses"]) == {"200", "202", "400", "404", "413", "422", "503"}
+        assert set(predict["responses"]) == {"200", "202", "400", "401", "404", "413", "422", "429", "503"}
         shapes = document["components"]["schemas"]
         assert set(shapes["PredictBody"]["properties"]) == {"rows", "version", "label", "deadline_ms"}
         references = {line.partition('"')[0] for line in json.dumps(document).split("#/components/schemas/")[1:]}
@@ -495,7 +496,7 @@ class TestPages:
     ) -> None:
         event = {"type": "run.started", "run": "a"}
         foreign = await client.post("/v1/events", json=event, headers={"origin": "http://elsewhere.example"})
-        own = await client.post("/v1/events", json=event, headers={"origin": "http://x"})
+        own = await client.post("/v1/events", json=event, headers={"origin": "http://localhost"})
         assert (foreign.status_code, own.status_code) == (403, 202)
         assert await headrace_bus.length(RUNS) == 1
 
