@@ -48,6 +48,68 @@ def training() -> Figure:
     return figure
 
 
+def over_time() -> Figure:
+    """Any values over time, from zero."""
+    return _over_time()
+
+
+def bytes_() -> Figure:
+    """Bytes over time."""
+    figure = _over_time()
+    figure["layout"]["yaxis"] |= {"tickformat": ".3~s", "ticksuffix": "B", "hoverformat": ".4~s"}
+    return figure
+
+
+def times() -> Figure:
+    """Percentiles in milliseconds of one model, which may all lie within one power of ten."""
+    figure = latency()
+    figure["layout"]["yaxis"] |= {"dtick": "D2"}
+    return figure
+
+
+def shares() -> Figure:
+    """Parts of a whole over time."""
+    figure = _over_time()
+    figure["layout"]["yaxis"] |= {"tickformat": ".0%", "hoverformat": ".1%", "range": [0, 1]}
+    return figure
+
+
+def accuracy() -> Figure:
+    """A share over time, as closely as it varies."""
+    figure = _over_time()
+    figure["layout"]["yaxis"] |= {"tickformat": ".1~%", "hoverformat": ".1%", "rangemode": "normal"}
+    figure["layout"]["hovermode"] = "closest"
+    return figure
+
+
+def explained() -> Figure:
+    """R2 over time: at most 1, and without a floor."""
+    figure = _over_time()
+    figure["layout"]["yaxis"] |= {"tickformat": ".2~f", "hoverformat": ".3f", "rangemode": "normal"}
+    return figure
+
+
+def reliability() -> Figure:
+    """The share that was right by confidence."""
+    return _against("confidence", "right", ".0%")
+
+
+def scatter() -> Figure:
+    """Predicted values by true ones."""
+    return _against("true", "predicted", "~g")
+
+
+def _against(across: str, up: str, ticks: str) -> Figure:
+    figure = _framed()
+    layout = figure["layout"]
+    layout["margin"] |= {"l": 58, "b": 44}
+    layout["hovermode"] = "closest"
+    for axis, name in (("xaxis", across), ("yaxis", up)):
+        layout[axis] |= {"title": {"text": name, "standoff": 6}, "tickformat": ticks, "showgrid": True, "nticks": 6}
+    layout["xaxis"]["fixedrange"] = True
+    return figure
+
+
 def _over_time() -> Figure:
     figure = _framed()
     layout = figure["layout"]

@@ -1,6 +1,5 @@
 """Changes of what is in service, asked for by the page: what `headrace models promote` and `rollback` do.
 
-GET  /api/models/rights            whether who asks may change anything
 POST /api/models/NAME/promote      {"version": 3}
 POST /api/models/NAME/rollback
 
@@ -22,7 +21,7 @@ from starlette.requests import Request
 from headrace.channels import ACTIONS, MODELS
 from headrace.dashboard.access import operator
 from headrace.dashboard.feed import Feed
-from headrace.errors import BusError, HeadraceError, ModelError, UnknownModelError
+from headrace.errors import BusError, ModelError, UnknownModelError
 from headrace.events import ActionTaken, ModelPromoted, stamped
 from headrace.models.card import Promotion
 from headrace.models.registry import Registry
@@ -41,14 +40,6 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def add_routes(app: FastAPI, feed: Feed) -> None:
     """Put the endpoints on the server."""
-
-    @app.get("/api/models/rights")
-    async def rights(request: Request) -> JSONResponse:
-        try:
-            actor = await operator(request)
-        except HeadraceError as refused:
-            return JSONResponse({"allowed": False, "reason": str(refused)})
-        return JSONResponse({"allowed": True, "actor": actor})
 
     @app.post("/api/models/{name}/promote")
     async def promote(name: str, request: Request, actor: Operator) -> JSONResponse:

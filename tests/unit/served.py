@@ -71,7 +71,7 @@ def regression(t: float) -> QualityView:
         residuals=[count * n // 442 for count in RESIDUALS],
         errors=[_errors(time - 10 * back) for back in range(5, -1, -1)],
         pairs=pairs,
-        worst=[(f"0-{int(t // BLOCK_S)}-{n + 1}", 0, *pair, 0.0) for n, pair in enumerate(far[:WORST])],
+        worst=[(f"0-{int(t // BLOCK_S * BLOCK_S) * 1000 - 9_000 * n}-7", 0, *far[n], 0.0) for n in range(WORST)],
     )
 
 

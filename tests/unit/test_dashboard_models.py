@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 
 from headrace.bus import Entry
@@ -331,8 +330,3 @@ async def test_a_foreign_page_cannot_promote(client: httpx.AsyncClient, bus: Sto
     )
     assert answer.status_code == 403
     assert bus.published == []
-
-
-async def test_the_page_can_ask_whether_it_may_change_anything(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/api/models/rights")
-    assert msgspec.json.decode(answer.content)["allowed"] is True
