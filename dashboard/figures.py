@@ -53,6 +53,13 @@ def over_time() -> Figure:
     return _over_time()
 
 
+def few() -> Figure:
+    """Values over time that are often below one."""
+    figure = _over_time()
+    figure["layout"]["yaxis"] |= {"tickformat": ",~g"}
+    return figure
+
+
 def bytes_() -> Figure:
     """Bytes over time."""
     figure = _over_time()

@@ -214,5 +214,5 @@
     if (!hidden.delete(key)) hidden.add(key);
   }
 
-  headrace.charts = { draw, local, throughput, depth, latency, training, runsDrawn, toggleLine };
+  headrace.charts = { draw, line, entry, local, throughput, depth, latency, training, runsDrawn, toggleLine };
 })((window.headrace = window.headrace || {}));

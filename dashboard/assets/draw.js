@@ -32,8 +32,9 @@
     return [...parent.children];
   }
 
-  /** A line over the width of `box`, with its last point marked; values may be null. From zero where that is near. */
-  function sparkline(box, times, values, from, to) {
+  /** A line over the width of `box`, with its last point marked; values may be null. From zero where that is near, or
+      between the two `bounds`. */
+  function sparkline(box, times, values, from, to, bounds = null) {
     let picture = box.firstElementChild;
     if (!picture) {
       picture = svg("svg", { viewBox: "0 0 200 44", preserveAspectRatio: "none", focusable: "false" });
@@ -48,8 +49,8 @@
       dot.hidden = true;
       return;
     }
-    const high = Math.max(...known);
-    let low = Math.min(...known);
+    const high = bounds ? bounds[1] : Math.max(...known);
+    let low = bounds ? bounds[0] : Math.min(...known);
     if (low > 0 && low < 0.6 * high) low = 0;
     const flat = high - low < 1e-9 * Math.max(1, Math.abs(high));
     const x = (time) => ((time - from) / (to - from)) * 195;
@@ -77,6 +78,7 @@
   /** Upright bars with a caption each now and then; `titles` say the whole. */
   function bars(box, counts, captions, titles) {
     const most = Math.max(1, ...counts);
+    box.shown = { labels: null, counts, titles };
     fill(box, counts.length, () => {
       const made = element("div", "bar");
       made.append(element("i"), element("span"));
@@ -92,6 +94,7 @@
   /** Counts by true class (rows) and predicted class (columns), shaded by the share of the row. */
   function matrix(box, labels, counts) {
     const key = labels.join("\u0000");
+    box.shown = { labels, counts };
     if (box.dataset.key !== key) {
       box.dataset.key = key;
       const head = element("tr");

@@ -160,12 +160,14 @@ def queues(state: State) -> Queues | None:
     if frame is None:
         return None
     channels = {channel.name: channel for channel in frame.channels}
-    groups = sorted(frame.groups, key=lambda group: (group.channel in HOUSEKEEPING, -(group.lag + group.in_flight)))
+    deepest = sorted(frame.groups, key=lambda group: (group.channel in HOUSEKEEPING, -(group.lag + group.in_flight)))
+    shown = {id(group) for group in deepest[:GROUPS_SHOWN]}
+    groups = sorted(frame.groups, key=lambda group: group.channel in HOUSEKEEPING)  # lines that keep their places
     listed = sorted(frame.channels, key=lambda channel: channel.name in HOUSEKEEPING)
     return Queues(
         number=state.number,
         time=frame.time,
-        groups=[_group(group, channels.get(group.channel), state) for group in groups[:GROUPS_SHOWN]],
+        groups=[_group(group, channels.get(group.channel), state) for group in groups if id(group) in shown],
         channels=[_channel(channel) for channel in listed[:CHANNELS_SHOWN]],
         workers=[_worker(worker, frame.time) for worker in frame.workers[:WORKERS_SHOWN]],
         server=Room(frame.server.memory_bytes, frame.server.memory_limit_bytes, _brief(frame.server.full_s)),

@@ -25,6 +25,10 @@ def completed(frame: Frame, depth: int) -> Frame:
         frame,
         channels=[_channel(channel, depth if channel.name == "requests" else 20) for channel in frame.channels],
         groups=[_group(group, depth, frame) for group in frame.groups],
+        workers=[
+            replace(worker, events=int((t % 100_000) * 160 / (n + 1)), failed=3 if worker in scorers else 0)
+            for n, worker in enumerate(frame.workers)
+        ],
         server=replace(frame.server, full_s=5_400.0 if t % 120 > 60 else None),
         batches={worker.worker: batches(t, worker.rate, depth, n) for n, worker in enumerate(scorers)}
         if frame.number % 4 == 0

@@ -51,8 +51,8 @@ async def test_before_the_first_frame_it_is_up_but_not_ready(early: httpx.AsyncC
     assert (await early.get("/metrics")).status_code == 503
 
 
-async def test_a_link_to_any_page_may_be_the_first_thing_asked_for(early: httpx.AsyncClient) -> None:
-    page = (await early.get("/queues")).text
+async def test_a_link_to_any_page_may_be_the_first_thing_asked_for(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/queues")).text
     assert 'href="/assets/theme.css' in page
     assert 'src="/assets/main.js' in page
 
