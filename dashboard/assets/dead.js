@@ -21,8 +21,10 @@
     group: view().get("group"),
     text: view().get("text").trim(),
     done: view().get("done"),
-    before: view().get("before"),
+    before: view().get("before") || then(),
   });
+  /** Where the letters of a moment of the past begin: before any of a later millisecond. */
+  const then = () => (headrace.store.at === null ? "" : `0-${headrace.store.at + 1}-0`);
   const filtered = () => Boolean(view().get("channel") || view().get("group") || view().get("text").trim());
 
   /** Ask for the letters when the filter is another one, or when there is news and it was not asked just now. */
@@ -31,7 +33,7 @@
     const sign = JSON.stringify(chosen());
     const other = sign !== state.sign;
     const stale = news !== state.news || (state.error && !state.found);
-    if (state.busy || document.hidden || (!other && (!stale || Date.now() - state.asked < AGAIN_MS))) return;
+    if (state.busy || document.hidden || headrace.connection.frozen || (!other && (!stale || Date.now() - state.asked < AGAIN_MS))) return;
     if (!other && isHeld()) return;
     state.busy = true;
     state.asked = Date.now();
@@ -124,7 +126,8 @@
     if (found.done) parts.push(`${format.count(found.done)} dealt with`);
     if (filtered()) parts.push("filtered");
     if (!found.complete) parts.push(`looked back to ${format.clock(found.since)}`);
-    if (headrace.store.sections.dead && headrace.store.sections.dead.news !== state.news) parts.push("there is news: move the pointer away to see it");
+    if (headrace.store.at !== null) parts.push("those that were there then, with what was done since");
+    else if (headrace.store.sections.dead && headrace.store.sections.dead.news !== state.news) parts.push("there is news: move the pointer away to see it");
     draw.write(byId("dead-shown"), parts.join(" · "));
     byId("dead-older").hidden = !found.before;
     byId("dead-newest").hidden = !view().get("before");
@@ -133,6 +136,7 @@
   /** A row for each letter, kept for as long as its letter is listed and says the same. */
   function keyed(body, letters) {
     const { draw } = headrace;
+    body.shown = letters.map(({ mark, ...letter }) => ({ ...letter, done: mark ? mark.action : "" }));
     const rows = new Map([...body.children].map((row) => [row.dataset.letter, row]));
     const wanted = new Set(letters.map((letter) => letter.letter));
     for (const [key, row] of rows) if (!wanted.has(key)) row.remove();
@@ -215,7 +219,7 @@
     const count = found ? found.waiting : 0;
     for (const [act, text] of [["requeue", "Requeue"], ["discard", "Discard"]]) {
       const button = byId(`dead-${act}-all`);
-      button.disabled = !count || Boolean(state.error);
+      button.disabled = !count || Boolean(state.error) || headrace.store.at !== null;
       draw.write(button, count ? `${text} ${filtered() ? "these" : "all"} ${headrace.format.count(count)}` : `${text} all`);
     }
   }
@@ -262,7 +266,7 @@
 
   function one(action, key) {
     const letter = state.found?.letters.find((each) => each.letter === key);
-    if (letter) question(action, [letter], { letters: [key] }, 1);
+    if (letter && headrace.store.at === null) question(action, [letter], { letters: [key] }, 1);
   }
 
   function all(action) {

@@ -121,6 +121,7 @@
 
   /** The answer of an endpoint as JSON. Throws an Error that says what was wrong. */
   async function ask(path, words = null, order = null) {
+    if (headrace.connection?.frozen) throw new Error("this is a snapshot: it holds what was on the page, and asks nobody");
     const options = order ? { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(order) } : {};
     let answer;
     try {

@@ -8,6 +8,7 @@
   const byId = (id) => document.getElementById(id);
   const view = () => headrace.view;
   const tail = { channel: "", epoch: "", section: null, lines: [], known: new Set(), seen: new Map(), top: new Map(), drawn: "" };
+  const past = { key: "", section: null };
   const painted = new Map();
   const journey = { key: "", found: null, error: "", asked: 0, since: 0, busy: false, drawn: null };
   const hunt = { serial: 0, found: null, said: "" };
@@ -18,10 +19,27 @@
 
   /* the tail */
 
+  /** The newest entries of a moment of the past, asked for once. */
+  async function earlier(name, at) {
+    const key = `${name} ${at}`;
+    if (past.key === key) return;
+    Object.assign(past, { key, section: null });
+    try {
+      const section = await headrace.ask("api/events/before", { channel: name, ms: at });
+      if (past.key === key) past.section = section;
+    } catch (error) {
+      if (past.key === key) past.section = { epoch: "", lines: [], error: error.message };
+    }
+    headrace.repaint(true);
+  }
+
   /** Take in what came; rows stay for as long as there are not ROWS newer ones. */
   function gather() {
-    const name = channel();
-    const section = headrace.store.sections[`tail:${name}`];
+    const { at } = headrace.store;
+    if (at !== null) earlier(channel(), at);
+    else past.key = "";
+    const name = at === null ? channel() : past.key;
+    const section = at === null ? headrace.store.sections[`tail:${name}`] : past.section;
     if (tail.channel !== name || (section && section.epoch !== tail.epoch)) {
       Object.assign(tail, { channel: name, epoch: section ? section.epoch : "", section: null, lines: [] });
       tail.known.clear();
@@ -64,8 +82,7 @@
     return held || table.matches(":hover") || table.contains(document.activeElement) || scroller.scrollTop > 4;
   }
 
-  function drawTail(force) {
-    gather();
+  function drawTail() {
     drawChoices();
     const { draw, format } = headrace;
     draw.mark(byId("tail-card"), "empty", tail.section && !tail.lines.length ? "yes" : "");
@@ -83,10 +100,11 @@
     }
     const all = appended(tail.lines);
     const oldest = tail.lines[tail.lines.length - 1];
-    const span = oldest ? headrace.connection.now() + (headrace.store.sections.clock?.offset_s || 0) - oldest.ms / 1000 : 0;
+    const span = oldest ? Math.max(0, headrace.connection.now() + (headrace.store.sections.clock?.offset_s || 0) - oldest.ms / 1000) : 0;
     const parts = [];
     if (tail.lines.length) parts.push(`shown ${format.count(tail.lines.length)} of ${format.count(all)} appended in ${format.duration(span)}`);
     if (found.length !== tail.lines.length) parts.push(`${format.count(found.length)} of them match the filter`);
+    if (tail.section?.error) parts.push(tail.section.error);
     if (waits) parts.push(`held${held ? "" : " while you read"}${fresh ? `: ${format.count(fresh)} newer` : ""}`);
     draw.write(byId("tail-shown"), parts.join(" · "));
   }
@@ -94,6 +112,7 @@
   /** A row for each line, kept for as long as its line is shown; what is new goes in above. */
   function drawRows(body, lines) {
     const { draw } = headrace;
+    body.shown = lines.map(({ at, ms, type, id, source, subject, text, bytes, skipped }) => ({ at, time: ms / 1000, type, id, source, subject, fields: text, bytes, skipped }));
     const rows = new Map([...body.children].map((row) => [row.dataset.value, row]));
     const wanted = new Set(lines.map((line) => line.at));
     for (const [at, row] of rows) if (!wanted.has(at)) row.remove();
@@ -103,13 +122,13 @@
       let row = rows.get(line.at);
       if (!row) {
         row = makeRow(line);
-        news.push(`${tail.channel} ${line.at}`);
+        news.push(`${channel()} ${line.at}`);
       }
       if (row === place) place = place.nextElementSibling;
       else body.insertBefore(row, place);
       draw.mark(row, "traced", line.at === view().get("trace") ? "yes" : "");
     }
-    if (news.length) glass.port2.postMessage(news);
+    if (news.length && headrace.store.at === null) glass.port2.postMessage(news);
   }
 
   function makeRow(line) {
@@ -244,7 +263,7 @@
     const home = view().get("of", "requests");
     const key = trace && `${home} ${trace}`;
     if (key !== journey.key) Object.assign(journey, { key, found: null, error: "", asked: 0, since: Date.now(), drawn: null });
-    if (!key || journey.busy || document.hidden) return;
+    if (!key || journey.busy || document.hidden || headrace.connection.frozen) return;
     const open = !journey.found || (!FINAL.has(journey.found.fate) && Date.now() - journey.since < PATIENCE_MS);
     if (!open || (journey.error && journey.asked) || Date.now() - journey.asked < AGAIN_MS) return;
     journey.busy = true;
@@ -458,6 +477,7 @@
 
   (headrace.pages ??= {}).events = {
     sections,
+    fast: gather,
     cards: { "tail-card": drawTail, "search-card": drawSearch, "journey-card": drawJourney },
     actions,
     bound,

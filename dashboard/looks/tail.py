@@ -107,6 +107,27 @@ class Tails:
         return Tail(channel, " ".join(held.epochs.values()), [shown for _, shown in held.lines])
 
 
+async def tail_at(bus: Bus, channel: str, ms: int) -> Tail:
+    """The tail as it was at a moment: what the log still holds of it."""
+    partitions = bus.names.partitions_of(channel)
+    found: list[tuple[Handle, Line]] = []
+    epochs = []
+    for partition in partitions:
+        epoch, _ = await bus.last(channel, partition)
+        epochs.append(epoch)
+        async for page in backwards(
+            bus,
+            channel,
+            partition,
+            before=Position(ms + 1, 0),
+            most=max(5, KEPT // len(partitions)),
+            most_bytes=FRESH_BYTES // len(partitions),
+        ):
+            found += [(Handle(partition, entry.position), line_of(entry, partition)) for entry in page]
+    found.sort(key=lambda pair: pair[0].position, reverse=True)
+    return Tail(channel, " ".join(epochs), [shown for _, shown in found[:KEPT]])
+
+
 def line_of(entry: Entry, partition: int) -> Line:
     """An entry as the tail shows it. Pure."""
     at, size = str(Handle(partition, entry.position)), len(entry.payload)
