@@ -17,6 +17,7 @@
   const RIGHT = 10;
   const TOP = 8;
   const BOTTOM = 22;
+  const EDGES = { LEFT, RIGHT, TOP, BOTTOM };
   const plots = new WeakMap();
   const groups = new Map();
 
@@ -30,107 +31,6 @@
     plots.set(box, plot);
     return plot;
   }
-
-  /* scales */
-
-  function extent(series, range, log) {
-    let [left, right, low, high] = [Infinity, -Infinity, Infinity, -Infinity];
-    for (const one of series) {
-      for (let i = 0; i < one.x.length; i += 1) {
-        const x = one.x[i];
-        if (x < left) left = x;
-        if (x > right) right = x;
-        if (range && (x < range[0] || x > range[1])) continue;
-        for (const column of [one.y, one.low, one.high, one.faint]) {
-          const y = column ? column[i] : null;
-          if (y === null || !Number.isFinite(y) || (log && y <= 0)) continue;
-          if (y < low) low = y;
-          if (y > high) high = y;
-        }
-      }
-    }
-    return [range ? range[0] : left, range ? range[1] : right, low, high];
-  }
-
-  function scales(plot, picture) {
-    let [left, right, low, high] = extent(picture.series, picture.range, picture.log);
-    if (!(left <= right)) return null;
-    if (!(low <= high)) [low, high] = [picture.log ? 0.1 : 0, 1];
-    if (left === right) [left, right] = [left - 0.5, right + 0.5];
-    const value = picture.log ? Math.log10 : (y) => y;
-    let [bottom, top] = [value(low), value(high)];
-    const air = (top - bottom) * 0.06 || Math.abs(top) * 0.1 || 0.5;
-    bottom -= air;
-    top += air;
-    if (!picture.log && low >= 0 && bottom < 0) bottom = 0;
-    const width = plot.width - LEFT - RIGHT;
-    const height = plot.height - TOP - BOTTOM;
-    return {
-      left,
-      right,
-      bottom,
-      top,
-      x: (x) => LEFT + ((x - left) / (right - left)) * width,
-      y: (y) => TOP + (1 - (value(y) - bottom) / (top - bottom)) * height,
-      back: (pixel) => left + ((pixel - LEFT) / width) * (right - left),
-    };
-  }
-
-  /** Round numbers between two ends, about `most` of them. */
-  function ticks(from, to, most) {
-    const rough = (to - from) / Math.max(1, most);
-    const power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= rough) || power * 10;
-    const found = [];
-    for (let n = Math.ceil(from / step); n * step <= to + step * 1e-9 && found.length < 50; n += 1) found.push(Number((n * step).toPrecision(12)));
-    return found;
-  }
-
-  function decades(bottom, top, most) {
-    const found = [];
-    const whole = ticks(Math.ceil(bottom), Math.floor(top), most).filter((one) => Number.isInteger(one));
-    for (const power of whole) found.push(10 ** power);
-    if (found.length > 1) return found;
-    return ticks(10 ** bottom, 10 ** top, most).filter((one) => one > 0);
-  }
-
-  const CLOCKS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800];
-
-  function moments(from, to, most, offset) {
-    const rough = (to - from) / Math.max(1, most);
-    const step = CLOCKS.find((one) => one >= rough) || Math.ceil(rough / 604_800) * 604_800;
-    const found = [];
-    for (let at = Math.ceil((from - offset) / step) * step + offset; at <= to; at += step) found.push(at);
-    return [found, step];
-  }
-
-  const two = (n) => String(n).padStart(2, "0");
-
-  function clock(at, step) {
-    const date = new Date(at * 1000);
-    const day = `${date.getMonth() + 1}/${date.getDate()}`;
-    if (step >= 86_400) return day;
-    const minutes = `${two(date.getHours())}:${two(date.getMinutes())}`;
-    return step >= 60 ? minutes : `${minutes}:${two(date.getSeconds())}`;
-  }
-
-  function age(seconds, step) {
-    if (step >= 3600) return `${Number((seconds / 3600).toFixed(1))} h`;
-    if (step >= 60) return `${Number((seconds / 60).toFixed(1))} min`;
-    return `${Number(seconds.toFixed(1))} s`;
-  }
-
-  function across(kind, scale, most) {
-    if (kind === "time" || kind === "age") {
-      const offset = kind === "time" ? new Date(scale.left * 1000).getTimezoneOffset() * 60 : 0;
-      const [found, step] = moments(scale.left, scale.right, most, offset);
-      return found.map((at) => [at, kind === "time" ? clock(at, step) : age(at, step)]);
-    }
-    const found = ticks(scale.left, scale.right, most).filter((at) => kind !== "whole" || Number.isInteger(at));
-    return found.map((at) => [at, headrace.format.number(at)]);
-  }
-
-  const said = (kind, x) => (kind === "time" ? clock(x, 1) : kind === "age" ? age(x, x >= 7200 ? 3600 : x >= 120 ? 60 : 1) : headrace.format.count(Math.round(x)));
 
   /* drawing */
 
@@ -157,7 +57,7 @@
     const context = plot.still.getContext("2d");
     context.setTransform(plot.ratio, 0, 0, plot.ratio, 0, 0);
     context.clearRect(0, 0, plot.width, plot.height);
-    const scale = (plot.scale = scales(plot, picture));
+    const scale = (plot.scale = headrace.scales.of(plot, picture, EDGES));
     join(plot, picture.group);
     if (!scale) return;
     frame(context, plot, picture, scale);
@@ -184,8 +84,8 @@
     context.lineWidth = 1;
     context.textBaseline = "middle";
     context.textAlign = "right";
-    const rows = Math.max(2, Math.round((plot.height - TOP - BOTTOM) / 42));
-    const marks = picture.log ? decades(scale.bottom, scale.top, rows) : ticks(scale.bottom, scale.top, rows);
+    const rows = Math.max(2, Math.round((plot.height - TOP - BOTTOM) / 34));
+    const marks = picture.log ? headrace.scales.decades(scale.bottom, scale.top, rows) : headrace.scales.ticks(scale.bottom, scale.top, rows);
     for (const value of marks) {
       const y = Math.round(scale.y(value)) + 0.5;
       if (y < TOP - 1 || y > plot.height - BOTTOM + 1) continue;
@@ -197,7 +97,7 @@
     }
     context.textBaseline = "alphabetic";
     context.textAlign = "center";
-    for (const [at, text] of across(picture.kind, scale, Math.max(2, Math.floor((plot.width - LEFT) / 84)))) {
+    for (const [at, text] of headrace.scales.across(picture.kind, scale, Math.max(2, Math.floor((plot.width - LEFT) / 66)))) {
       const x = scale.x(at);
       const half = context.measureText(text).width / 2;
       if (x - half < 2 || x + half > plot.width) continue;
@@ -331,7 +231,7 @@
       context.fill();
       context.stroke();
     }
-    tip(plot, found, left, said(picture.kind, x));
+    tip(plot, found, left, headrace.scales.said(picture.kind, x));
   }
 
   function tip(plot, found, left, title) {
@@ -357,9 +257,14 @@
       draw.write(name, one.names ? one.names[i] : one.name);
       draw.write(value, `${format.metric(one.y[i])}${spread}`);
     });
-    const right = left > plot.width / 2;
-    plot.note.style.left = right ? "auto" : `${left + 12}px`;
-    plot.note.style.right = right ? `${plot.width - left + 12}px` : "auto";
+    beside(plot.note, left, plot.width);
+  }
+
+  /** Put a note beside a place, on the side that has more room, and never outside of a picture `width` wide. */
+  function beside(note, left, width) {
+    const own = note.offsetWidth;
+    const place = left > width / 2 ? left - own - 12 : left + 12;
+    note.style.left = `${Math.max(0, Math.min(width - own, place))}px`;
   }
 
   function listen(plot) {
@@ -400,5 +305,5 @@
   /** What is drawn, for tests and for who exports it. */
   const shown = (box) => plots.get(box)?.picture || null;
 
-  headrace.plot = { draw, shown };
+  headrace.plot = { draw, shown, beside };
 })((window.headrace = window.headrace || {}));

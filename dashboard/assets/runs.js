@@ -98,6 +98,14 @@
     return twins ? `${name} · ${run.slice(-4)}` : name;
   }
 
+  /** A parameter as it was set: no digit that the table has no room for. */
+  function param(one) {
+    if (one === undefined || one === null) return headrace.format.NONE;
+    if (typeof one !== "number") return String(one);
+    const shown = Number(one.toPrecision(6));
+    return shown && Math.abs(shown) < 0.001 ? shown.toExponential() : String(shown);
+  }
+
   const isSmaller = (metric) => SMALLER.test(metric);
 
   /** Losses first, then by name; what candidates said comes last. */
@@ -194,5 +202,5 @@
       .map(([, item]) => item);
   }
 
-  headrace.runs = { CHOSEN, CLOCK, all, chosen, ticked, toggle, style, curves, detail, prune, title, goesOn, isSmaller, order, list, text, windowed, headings, sorted };
+  headrace.runs = { CHOSEN, CLOCK, all, chosen, ticked, toggle, style, curves, detail, prune, title, param, goesOn, isSmaller, order, list, text, windowed, headings, sorted };
 })((window.headrace = window.headrace || {}));

@@ -1,7 +1,6 @@
-/* A search as its candidates arrive: parameters against the result, the best so far, rungs, and a table. */
+/* A search as its candidates arrive: the best so far, rungs, and a table; its parameters are drawn by parallel.js. */
 "use strict";
 (function (headrace) {
-  const AXES = 8;
   const PARAMS = 6;
   const LINES = 80;
   const byId = (id) => document.getElementById(id);
@@ -65,7 +64,7 @@
     if (!search) return;
     headrace.draw.options(byId("objective"), search.metrics.map((name) => [name, name]), search.objective);
     drawFacts(search);
-    drawParallel(search, force);
+    headrace.parallel.draw(byId("parallel"), search, force);
     drawBest(search, force);
     drawRungs(search, force);
     drawTable(search, runs);
@@ -79,104 +78,8 @@
     for (const status of ["running", "failed", "pruned"]) if (count(status)) parts.push(`${count(status)} ${status}`);
     if (rungs > 1) parts.push(`${rungs} rungs`);
     if (of.cut) parts.push(`${format.count(of.cut)} more are not shown`);
-    if (best) parts.push(`best ${objective} ${format.metric(score(best))} by ${best.candidate}: ${Object.entries(best.params).map(([key, one]) => `${key}=${one}`).join(", ")}`);
+    if (best) parts.push(`best ${objective} ${format.metric(score(best))} by ${best.candidate}: ${Object.entries(best.params).map(([key, one]) => `${key}=${headrace.runs.param(one)}`).join(", ")}`);
     put("search-facts", parts.join(" · "));
-  }
-
-  /* parallel coordinates */
-
-  function axisOf(name, values) {
-    const known = values.filter((one) => one !== null && one !== undefined);
-    if (known.every((one) => typeof one === "number")) {
-      const [low, high] = [Math.min(...known), Math.max(...known)];
-      const log = low > 0 && high / low >= 30;
-      const scale = (one) => (log ? Math.log10(one) : one);
-      const span = scale(high) - scale(low);
-      const ends = [headrace.format.metric(low), headrace.format.metric(high)];
-      return { name, log, ends, place: (one) => (typeof one !== "number" ? null : span ? (scale(one) - scale(low)) / span : 0.5) };
-    }
-    const kinds = [...new Set(known.map(String))].sort();
-    return { name, kinds, place: (one) => (one === null || one === undefined ? null : kinds.length > 1 ? kinds.indexOf(String(one)) / (kinds.length - 1) : 0.5) };
-  }
-
-  function drawParallel(search, force) {
-    const box = byId("parallel");
-    const { candidates, score, objective, smaller, best, names } = search;
-    const canvas = box.firstElementChild || box.appendChild(headrace.draw.element("canvas"));
-    const ratio = Math.min(2, window.devicePixelRatio || 1);
-    const [width, height] = [box.clientWidth, box.clientHeight];
-    const sign = [width, height, headrace.theme.isDark(), search.objective].join();
-    if (width < 80 || (box.of === search && box.sign === sign && !force)) return;
-    Object.assign(box, { of: search, sign });
-    canvas.width = width * ratio;
-    canvas.height = height * ratio;
-    const context = canvas.getContext("2d");
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const { muted, grid, text, blue, orange } = headrace.theme.colours();
-    const most = Math.max(2, Math.min(AXES, Math.floor(width / 96)));
-    const axes = [...names.slice(0, most - 1).map((name) => axisOf(name, candidates.map((line) => line.params[name]))), axisOf(objective || "result", candidates.map(score))];
-    const values = (line) => [...names.slice(0, most - 1).map((name, i) => axes[i].place(line.params[name])), axes[axes.length - 1].place(score(line))];
-    const x = (i) => 46 + (i / Math.max(1, axes.length - 1)) * (width - 92);
-    const y = (share) => 30 + (1 - share) * (height - 52);
-    const judged = candidates.filter((line) => score(line) !== null).sort((a, b) => (smaller ? score(b) - score(a) : score(a) - score(b)));
-    const lines = [...candidates.filter((line) => score(line) === null), ...judged];
-    lines.forEach((line) => {
-      const place = judged.length > 1 ? judged.indexOf(line) / (judged.length - 1) : 1;
-      const isBest = line === best;
-      context.strokeStyle = isBest ? orange : headrace.theme.faded(score(line) === null ? muted : blue, score(line) === null ? 0.25 : 0.1 + 0.75 * place ** 2);
-      context.lineWidth = isBest ? 2.5 : 0.8 + 0.9 * Math.max(0, place);
-      context.setLineDash(score(line) === null ? [3, 3] : []);
-      context.beginPath();
-      let drawn = false;
-      values(line).forEach((share, i) => {
-        if (share === null) return;
-        if (drawn) context.lineTo(x(i), y(share));
-        else context.moveTo(x(i), y(share));
-        drawn = true;
-      });
-      context.stroke();
-    });
-    context.setLineDash([]);
-    context.font = `11px ${getComputedStyle(document.body).fontFamily}`;
-    axes.forEach((axis, i) => {
-      context.textAlign = i === 0 ? "left" : i === axes.length - 1 ? "right" : "center";
-      const edge = i === 0 ? x(i) - 42 : i === axes.length - 1 ? x(i) + 42 : x(i);
-      context.strokeStyle = grid;
-      context.lineWidth = 1.5;
-      context.beginPath();
-      context.moveTo(x(i), y(0));
-      context.lineTo(x(i), y(1));
-      context.stroke();
-      context.fillStyle = text;
-      context.fillText(shorter(context, axis.log ? `${axis.name} (log)` : axis.name, 92), edge, 13);
-      context.fillStyle = muted;
-      if (axis.kinds) axis.kinds.slice(0, 12).forEach((kind, n) => label(context, kind, i === axes.length - 1 ? x(i) - 6 : x(i) + 6, y(axis.kinds.length > 1 ? n / (axis.kinds.length - 1) : 0.5) + 4, i === axes.length - 1));
-      else {
-        context.fillText(axis.ends[1], edge, 26);
-        context.fillText(axis.ends[0], edge, height - 6);
-      }
-    });
-  }
-
-  /** A text with a ground of its own, so that lines do not cross it. */
-  function label(context, text, x, y, right) {
-    context.save();
-    context.textAlign = right ? "right" : "left";
-    const shown = shorter(context, text, 80);
-    const width = context.measureText(shown).width;
-    context.fillStyle = headrace.theme.faded(headrace.theme.colours().surface, 0.85);
-    context.fillRect(right ? x - width - 2 : x - 2, y - 10, width + 4, 13);
-    context.restore();
-    context.save();
-    context.textAlign = right ? "right" : "left";
-    context.fillText(shown, x, y);
-    context.restore();
-  }
-
-  function shorter(context, text, most) {
-    let shown = text;
-    while (shown.length > 4 && context.measureText(shown).width > most) shown = `${shown.slice(0, -2)}…`;
-    return shown;
   }
 
   /* best so far, rungs */
@@ -222,14 +125,14 @@
     const others = search.metrics.filter((name) => name !== search.objective).slice(0, 2);
     const halving = new Set(search.lines.map((line) => line.rung)).size > 1;
     const { format } = headrace;
-    const show = (one) => (one === undefined || one === null ? format.NONE : typeof one === "number" ? format.metric(one) : String(one));
+    const show = (one) => (typeof one === "number" ? format.metric(one) : format.NONE);
     return [
       ["number", "#", "num", (line) => line.number, (line) => String(line.number)],
       ["candidate", "Candidate", "", (line) => line.candidate, (line) => line.candidate],
       ["status", "Status", "", (line) => line.status, (line) => line.status],
       ...(search.objective ? [["score", search.objective, "num", search.score, (line) => `${line === search.best ? "★ " : ""}${show(search.score(line))}`]] : []),
       ...(halving ? [["rung", "Rung", "num", (line) => line.rung, (line) => `${line.rung}${line.resource ? ` · ${format.number(line.resource)}` : ""}`]] : []),
-      ...params.map((name) => [`p:${name}`, name, "num wide", (line) => line.params[name] ?? null, (line) => show(line.params[name])]),
+      ...params.map((name) => [`p:${name}`, name, "num wide", (line) => line.params[name] ?? null, (line) => headrace.runs.param(line.params[name])]),
       ...others.map((name) => [`m:${name}`, name, "num wide", (line) => line.metrics[name] ?? null, (line) => show(line.metrics[name])]),
     ];
   }
@@ -239,8 +142,12 @@
     const sort = choice("rank", search.smaller ? "score" : "-score");
     runs.headings(byId("candidates-head"), columns.map(([key, text, kind]) => [key, text, kind]), "rank", sort);
     const by = columns.find(([key]) => key === sort.replace("-", "")) || columns[0];
-    order = runs.sorted(search.candidates, by[3], sort.startsWith("-"));
-    put("candidates-shown", `${headrace.format.count(order.length)} candidates`);
+    const picked = headrace.parallel.picked(byId("parallel"));
+    const found = picked ? search.candidates.filter((line) => picked.has(line)) : search.candidates;
+    order = runs.sorted(found, by[3], sort.startsWith("-"));
+    const { format } = headrace;
+    const all = `${format.count(search.candidates.length)} candidates`;
+    put("candidates-shown", picked ? `${format.count(order.length)} of ${all} · click an axis to lift its span` : all);
     drawWindow();
   }
 

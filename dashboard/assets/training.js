@@ -1,9 +1,6 @@
-/* The training page: the table of runs, the curves of those chosen, and how they compare. Searches: search.js. */
+/* The training page: its table of runs and its controls. What is drawn of the chosen ones: curves.js, compare.js, search.js. */
 "use strict";
 (function (headrace) {
-  const METRICS = 8;
-  const AT_FIRST = 4;
-  const SMOOTHING = 20;
   const byId = (id) => document.getElementById(id);
   const put = (id, text) => headrace.draw.write(byId(id), text);
   const emptied = (card, empty) => headrace.draw.mark(byId(card), "empty", empty ? "yes" : "");
@@ -62,7 +59,7 @@
     emptied("runs-card", !lines.size);
     const [names, metric] = tableMetric();
     draw.options(byId("runs-metric"), names.map((name) => [name, name]), metric);
-    columns = [["", "Drawn", "tick"], ["run", "Run", ""], ["state", "State", ""], ["progress", "Progress", ""], ["speed", "Steps/s", "num wide"], ["started", "Started", "num wide"], ["duration", "Took", "num wide"], ["last", metric || "loss", "num"], ["best", "Best", "num wide"]];
+    columns = [["", "Drawn", "choose"], ["run", "Run", ""], ["state", "State", "state"], ["progress", "Progress", ""], ["speed", "Steps/s", "num wide"], ["started", "Started", "num wide"], ["duration", "Took", "num wide"], ["last", metric || "loss", "num"], ["best", "Best", "num wide"]];
     runs.headings(byId("runs-head"), columns, "sort", choice("sort"));
     const found = listed(metric);
     const held = byId("rows-all-runs").matches(":hover, :focus-within") && !force;
@@ -111,8 +108,8 @@
     const meter = element("span", "meter");
     meter.append(element("i"));
     row.append(
-      cell("tick", label),
-      cell("name", element("b"), element("small")),
+      cell("choose", label),
+      cell("name", element("b"), element("em"), element("small")),
       cell("state", element("i", "dot"), element("span")),
       cell("progress", meter, element("small", "number")),
       cell("num number wide"),
@@ -136,11 +133,14 @@
     draw.mark(row, "state", line.state);
     draw.mark(row, "drawn", isDrawn ? "yes" : "");
     draw.write(name.children[0], line.name);
-    const words = Object.entries(line.params).map(([key, one]) => `${key}=${one}`);
+    const words = Object.entries(line.params).map(([key, one]) => `${key}=${runs.param(one)}`);
     const part = line.candidates ? [`${format.count(line.candidates)} candidates`] : line.parent ? [`of ${runs.all().get(line.parent)?.name || line.parent}`] : [];
-    draw.write(name.children[1], line.error || [...part, ...(line.ranks > 1 ? [`${line.ranks} ranks`] : []), ...words].join(" · "));
+    draw.mark(row, "error", line.error ? "yes" : "");
+    draw.write(name.children[2], line.error || [...part, ...(line.ranks > 1 ? [`${line.ranks} ranks`] : []), ...words].join(" · "));
     if (name.title !== line.run) name.title = line.run;
-    draw.write(state.lastElementChild, line.state === "stalled" ? `stalled ${format.duration(now - line.updated)}` : line.state);
+    const condition = line.state === "stalled" ? `stalled ${format.duration(now - line.updated)}` : line.state;
+    draw.write(state.lastElementChild, condition);
+    draw.write(name.children[1], condition);
     const share = line.total_steps ? line.step / line.total_steps : runs.goesOn(line) ? 0 : 1;
     const width = `${(100 * Math.min(1, share)).toFixed(1)}%`;
     const bar = progress.firstElementChild.firstElementChild;
@@ -155,213 +155,16 @@
     draw.write(best, format.metric(line.best[metric]));
   }
 
-  /* curves */
-
-  function drawnMetrics(available) {
-    const asked = headrace.runs.list(choice("metrics")).filter((name) => available.includes(name));
-    return (asked.length ? asked : available.slice(0, AT_FIRST)).slice(0, METRICS);
-  }
-
-  const smoothing = () => Math.min(100, Math.max(0, Number(choice("smooth", String(SMOOTHING))) || 0));
-
-  /** The mean of the points around each, up to a tenth of the curve to either side; it does not lag behind. */
-  function smoothed(values, share) {
-    const reach = Math.floor((values.length * share) / 1000);
-    if (!reach) return values;
-    const sums = [0];
-    for (const one of values) sums.push(sums[sums.length - 1] + one);
-    return values.map((_, i) => {
-      const side = Math.min(reach, i, values.length - 1 - i);
-      return (sums[i + side + 1] - sums[i - side]) / (2 * side + 1);
-    });
-  }
-
-  function bestSoFar(values, smaller) {
-    let best = values[0];
-    return values.map((one) => (best = smaller ? Math.min(best, one) : Math.max(best, one)));
-  }
-
-  /** When each of the steps was logged, between the moments that the clock of the run knows. */
-  function times(steps, clock) {
-    const [at, when] = clock;
-    let j = 0;
-    return steps.map((step) => {
-      while (j < at.length - 2 && at[j + 1] <= step) j += 1;
-      if (at.length < 2 || step <= at[0]) return when[0];
-      const share = Math.min(1, (step - at[j]) / (at[j + 1] - at[j]));
-      return when[j] + share * (when[j + 1] - when[j]);
-    });
-  }
-
-  function series(run, curve, clock, metric, kind, drawn) {
-    const { runs } = headrace;
-    const [steps, values, low, high] = curve.columns();
-    const { colour, dash } = runs.style(run, drawn);
-    let x = steps;
-    if (kind !== "step") {
-      if (!clock) return null;
-      const began = kind === "age" ? runs.all().get(run)?.started || clock[1][0] : 0;
-      x = times(steps, clock).map((at) => at - began);
-    }
-    const one = { key: run, name: runs.title(run, drawn), colour, dash, x, y: values, width: 2 };
-    if (choice("best")) return { ...one, y: bestSoFar(values, runs.isSmaller(metric)), step: true };
-    const share = smoothing();
-    const spread = choice("plain") ? {} : { low, high };
-    return share ? { ...one, ...spread, y: smoothed(values, share), faint: values } : { ...one, ...spread };
-  }
-
-  function zoomed() {
-    const [from, to] = choice("range").split("~").map(Number);
-    return choice("range") && from < to ? [from, to] : null;
-  }
-
-  function zoom(range) {
-    headrace.view.set("range", range ? range.map((one) => Number(one.toPrecision(12))).join("~") : "");
-  }
-
-  function drawCurves(force) {
-    const { runs, draw, plot } = headrace;
-    const drawn = runs.chosen();
-    runs.prune(drawn);
-    const having = drawn.map((run) => [run, runs.curves(run)]).filter(([, curves]) => curves.size);
-    const available = runs.order(new Set(having.flatMap(([, curves]) => [...curves.keys()])));
-    emptied("curves-card", !available.length);
-    if (!available.length) return;
-    const metrics = drawnMetrics(available);
-    drawChips(available, metrics);
-    drawControls();
-    draw.legend(byId("legend-runs"), having.map(([run]) => ({ key: `run:${run}`, name: runs.title(run, drawn), colour: runs.style(run, drawn).colour, fixed: true })));
-    const kinds = { step: "number", time: "time", age: "age" };
-    const settings = ["x", "log", "best", "plain", "smooth"].map((name) => choice(name)).join();
-    draw.mark(byId("plots"), "count", String(metrics.length));
-    draw.fill(byId("plots"), metrics.length, () => {
-      const box = draw.element("div", "plot-box");
-      const picture = draw.element("div", "plot");
-      picture.setAttribute("role", "img");
-      box.append(draw.element("h3"), picture);
-      return box;
-    }).forEach((box, i) => {
-      const metric = metrics[i];
-      const judged = metric.startsWith("candidates/");
-      const kind = judged ? "step" : choice("x", "step");
-      const [heading, picture] = box.children;
-      draw.write(heading, judged ? `${metric}, by number of the candidate` : metric);
-      let news = 0;
-      const found = [];
-      for (const [run, curves] of having) {
-        const curve = curves.get(metric);
-        if (!curve) continue;
-        const clock = curves.get(runs.CLOCK);
-        const one = series(run, curve, clock ? clock.columns() : null, metric, kind, drawn);
-        if (!one) continue;
-        news += curve.version;
-        found.push(one);
-      }
-      const label = `${metric} of ${found.length} runs`;
-      if (picture.getAttribute("aria-label") !== label) picture.setAttribute("aria-label", label);
-      plot.draw(picture, { series: found, kind: kinds[kind], log: Boolean(choice("log")), range: judged ? null : zoomed(), news: [news, settings], zoom: judged ? null : zoom, group: "curves", of: kind === "step" ? (judged ? "candidate" : "step") : "" }, force);
-    });
-  }
-
-  function drawChips(available, metrics) {
-    const { draw } = headrace;
-    draw.fill(byId("metrics"), available.length, () => {
-      const made = draw.element("button", "chip");
-      made.type = "button";
-      made.dataset.do = "metric";
-      return made;
-    }).forEach((chip, i) => {
-      draw.write(chip, available[i]);
-      draw.mark(chip, "value", available[i]);
-      const pressed = String(metrics.includes(available[i]));
-      if (chip.getAttribute("aria-pressed") !== pressed) chip.setAttribute("aria-pressed", pressed);
-    });
-  }
-
-  function drawControls() {
-    for (const button of byId("choose-x").children) button.setAttribute("aria-pressed", String(button.dataset.value === choice("x", "step")));
-    for (const button of document.querySelectorAll(".switch[data-do=switch]")) button.setAttribute("aria-pressed", String(Boolean(choice(button.dataset.value))));
-    put("smooth-shown", choice("best") ? "off" : `${smoothing()} %`);
-    headrace.draw.mark(byId("curves-card"), "held", zoomed() ? "zoomed" : "");
-  }
-
-  /* side by side */
-
-  function comparison(drawn) {
-    const { runs, format } = headrace;
-    const now = headrace.store.time;
-    const shown = drawn.map((run) => ({ run, line: runs.all().get(run), detail: runs.detail(run) })).filter(({ line }) => line);
-    const rows = [];
-    const add = (group, name, values, texts, best) => rows.push({ group, name, values, texts, best });
-    const plain = (group, name, value, text) => add(group, name, shown.map(value), shown.map(text), "");
-    plain("", "State", ({ line }) => line.state, ({ line }) => line.error ? `${line.state}: ${line.error}` : line.state);
-    plain("", "Steps", ({ line }) => line.step, ({ line }) => format.count(line.step));
-    plain("", "Took", ({ line }) => (line.ended || now) - line.started, ({ line }) => format.duration((line.ended || now) - line.started));
-    plain("", "Ranks", ({ line }) => line.ranks, ({ line }) => format.count(line.ranks));
-    plain("", "Cost of a log", ({ detail }) => detail?.cost_us || null, ({ detail }) => (detail?.cost_us ? `${format.number(detail.cost_us)} µs` : format.NONE));
-    for (const metric of runs.order(new Set(shown.flatMap(({ line }) => [...Object.keys(line.metrics), ...Object.keys(line.best)])))) {
-      for (const [kind, key] of [["best", "best"], ["last", "metrics"]]) {
-        const values = shown.map(({ line }) => line[key][metric] ?? null);
-        const known = values.filter((one) => one !== null);
-        const best = known.length > 1 ? (runs.isSmaller(metric) ? Math.min(...known) : Math.max(...known)) : null;
-        add("Results", `${metric}, ${kind}`, values, values.map(format.metric), best);
-      }
-    }
-    const params = shown.map(({ line, detail }) => (detail ? detail.params : line.params));
-    for (const name of new Set(params.flatMap((one) => Object.keys(one)))) {
-      const values = params.map((one) => (name in one ? one[name] : undefined));
-      add("Parameters", name, values, values.map((one) => (one === undefined ? format.NONE : typeof one === "number" ? format.metric(one) : String(one))), "");
-    }
-    for (const row of rows) row.differs = new Set(row.values.map((one) => JSON.stringify(one) ?? "")).size > 1;
-    return [shown, rows];
-  }
-
-  function drawCompare() {
-    const { runs, draw } = headrace;
-    const drawn = runs.chosen();
-    const [shown, all] = comparison(drawn);
-    emptied("compare-card", shown.length < 2);
-    if (shown.length < 2) return;
-    drawControls();
-    const rows = choice("differ") ? all.filter((row) => row.differs) : all;
-    draw.fill(byId("compare-head"), shown.length + 1, (i) => {
-      const cell = draw.element("th", i ? "num" : "");
-      cell.scope = "col";
-      if (i) cell.append(draw.element("i", "line"), draw.element("span"));
-      else cell.append(draw.element("span", "unseen", "What"));
-      return cell;
-    }).forEach((cell, i) => {
-      if (!i) return;
-      const { run } = shown[i - 1];
-      cell.firstElementChild.style.setProperty("--line", runs.style(run, drawn).colour);
-      draw.write(cell.lastElementChild, runs.title(run, drawn));
-    });
-    draw.fill(byId("rows-compare"), rows.length, () => {
-      const row = draw.element("tr");
-      const name = draw.element("th");
-      name.scope = "row";
-      name.append(draw.element("i"), draw.element("span"));
-      row.append(name);
-      return row;
-    }).forEach((row, n) => {
-      const { group, name, values, texts, best, differs } = rows[n];
-      draw.mark(row, "differs", differs ? "yes" : "");
-      draw.mark(row, "group", n && rows[n - 1].group !== group ? "first" : "");
-      draw.write(row.firstElementChild.firstElementChild, differs ? "≠" : "");
-      draw.write(row.firstElementChild.lastElementChild, name);
-      while (row.children.length > shown.length + 1) row.lastElementChild.remove();
-      while (row.children.length < shown.length + 1) row.append(draw.element("td", "num number"));
-      texts.forEach((text, i) => {
-        const cell = row.children[i + 1];
-        const isBest = differs && best !== "" && best !== null && values[i] === best;
-        draw.write(cell, isBest ? `★ ${text}` : text);
-        draw.mark(cell, "best", isBest ? "yes" : "");
-        if (cell.title !== text) cell.title = text;
-      });
-    });
-  }
-
   /* life */
+
+  /** What the controls say, as it was chosen. */
+  function drawControls() {
+    const press = (button, pressed) => button.getAttribute("aria-pressed") === String(pressed) || button.setAttribute("aria-pressed", String(pressed));
+    for (const button of byId("choose-x").children) press(button, button.dataset.value === choice("x", "step"));
+    for (const button of document.querySelectorAll(".switch[data-do=switch]")) press(button, Boolean(choice(button.dataset.value)));
+    put("smooth-shown", choice("best") ? "off" : `${headrace.curves.smoothing()} %`);
+    headrace.draw.mark(byId("curves-card"), "held", choice("range") ? "zoomed" : "");
+  }
 
   function subtitle() {
     const { training } = headrace.store.sections;
@@ -379,7 +182,7 @@
 
   function bound() {
     field("runs-filter", { class: "select text", type: "search", placeholder: "name, state, parameter=value", "aria-label": "Filter the runs", "data-view": "q" }).value = choice("q");
-    field("smooth-slider", { type: "range", min: 0, max: 100, step: 1, "aria-label": "Smoothing", "data-view": "smooth" }).value = smoothing();
+    field("smooth-slider", { type: "range", min: 0, max: 100, step: 1, "aria-label": "Smoothing", "data-view": "smooth" }).value = headrace.curves.smoothing();
     byId("runs-state").value = choice("state");
     const again = () => headrace.repaint(byId("page-training")?.dataset.state === "paused");
     for (const box of ["runs-window", "candidates-window"]) byId(box).addEventListener("scroll", again, { passive: true });
@@ -394,24 +197,19 @@
       if (control.dataset.name === "x") headrace.view.set("range", "");
       headrace.view.set(control.dataset.name, value === "step" ? "" : value);
     },
-    metric: (name) => {
-      const { runs } = headrace;
-      const having = runs.chosen().flatMap((run) => [...runs.curves(run).keys()]);
-      const now = drawnMetrics(runs.order(new Set(having)));
-      const next = now.includes(name) ? now.filter((one) => one !== name) : [...now, name];
-      headrace.view.set("metrics", runs.text(next));
-    },
+    metric: (name) => headrace.curves.toggle(name),
     rank: (key) => headrace.search.rank(key),
   };
 
   const CARDS = {
     "runs-card": drawRuns,
-    "curves-card": drawCurves,
+    "curves-card": (force) => headrace.curves.draw(force),
     "search-card": (force) => headrace.search.draw(force),
-    "compare-card": drawCompare,
+    "compare-card": () => headrace.compare.draw(),
   };
 
   function fast() {
+    drawControls();
     if (order.length) drawWindow();
     headrace.search.scrolled();
   }

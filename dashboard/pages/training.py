@@ -114,7 +114,7 @@ def _search() -> html.Section:
             html.Div(
                 className="search-grid",
                 children=[
-                    _picture("parallel", "Parameters of all candidates", "parallel coordinates; strong: the best"),
+                    _picture("parallel", "Parameters of all candidates", "orange: the best; drag along an axis to pick a span"),
                     _picture("best-so-far", "Best so far", "each dot one candidate, by number"),
                     _picture("rungs", "Rungs", "each line one candidate, from rung to rung"),
                 ],
