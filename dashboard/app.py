@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket
 from headrace.access import Role, Secret, path_prefix
 from headrace.bus import Bus
 from headrace.dashboard.access import Access, Door, Refused, answer_refused
-from headrace.dashboard.api import dead, events, models, past, session
+from headrace.dashboard.api import dead, events, models, past, session, snapshot
 from headrace.dashboard.compression import Compression
 from headrace.dashboard.feed import Feed
 from headrace.dashboard.guard import Guard, hashes
@@ -107,6 +107,7 @@ def create_app(
         return PlainTextResponse(frame_metrics(newest), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     past.add_routes(app, feed, archive)
+    snapshot.add_routes(app, feed, archive)
     models.add_routes(app, feed)
     events.add_routes(app, feed)
     dead.add_routes(app, feed)

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 FILES = ("/_dash-component-suites/", "/assets/")
 KEPT_BYTES = 32 * 1024 * 1024
 WORTH_BYTES = 500
+LARGE_BYTES = 200_000
 FOR_EVER = "public, max-age=31536000, immutable"
 TEXTUAL = ("text/", "application/javascript", "application/json", "image/svg+xml", "application/openmetrics-text")
 
@@ -43,7 +44,7 @@ class Compression:
             headers["cache-control"] = FOR_EVER
         kind = headers.get("content-type", "")
         if len(body) >= WORTH_BYTES and kind.startswith(TEXTUAL) and "content-encoding" not in headers:
-            body = await asyncio.to_thread(gzip.compress, body, 6, mtime=0) if is_file else gzip.compress(body, 4)
+            body = await asyncio.to_thread(gzip.compress, body, 6, mtime=0) if is_file else await _packed(body)
             headers["content-encoding"] = "gzip"
             headers["content-length"] = str(len(body))
             headers.add_vary_header("accept-encoding")
@@ -66,6 +67,11 @@ class Compression:
 
         await self.app(scope, receive, gather)
         return start, b"".join(chunks)
+
+
+async def _packed(body: bytes) -> bytes:
+    """An answer for this moment; a large one is compressed in a thread, lest it hold up everybody's socket."""
+    return await asyncio.to_thread(gzip.compress, body, 4) if len(body) > LARGE_BYTES else gzip.compress(body, 4)
 
 
 async def _answer(send: Send, start: Message, body: bytes) -> None:

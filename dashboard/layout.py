@@ -18,6 +18,8 @@ from headrace.dashboard import figures
 from headrace.settings import Settings
 
 DESCRIPTION = "Live view of the events, the models in service and the trainings of headrace"
+SPANS = (("15 min", 900), ("2 h", 7_200), ("24 h", 86_400))
+"""What the time bar may span; dashboard/span.py makes it."""
 WINDOWS = (("1 m", 60), ("5 m", 300), ("15 m", 900))
 
 THEME_SCRIPT = """
@@ -184,7 +186,18 @@ def header() -> html.Header:
                         className="button",
                         **marks(data_do="pause", aria_pressed="false"),
                     ),
-                    html.Div(id="tools", className="tools"),
+                    html.Div(
+                        html.Button(
+                            [icon("camera"), html.Span("Snapshot")],
+                            id="snapshot",
+                            type="button",
+                            className="button square",
+                            title="Save what is shown as one page that opens without a server",
+                            **marks(data_do="snapshot", aria_label="Save a snapshot"),
+                        ),
+                        id="tools",
+                        className="tools",
+                    ),
                     html.Button(
                         [icon("theme")],
                         id="theme",
@@ -192,6 +205,61 @@ def header() -> html.Header:
                         className="button square",
                         title="Switch between dark and light",
                         **marks(data_do="theme", aria_label="Switch between dark and light"),
+                    ),
+                ],
+            ),
+            time_bar(),
+        ],
+    )
+
+
+def time_bar() -> html.Div:
+    """The slider over the time that is kept; assets/time.js draws it."""
+    parts = ("flowed", "gaps", "marks", "band", "cursor")
+    return html.Div(
+        id="time",
+        className="time",
+        **marks(data_moment="live"),
+        children=[
+            html.Select(
+                id="time-span",
+                className="select",
+                children=[html.Option(text, value=str(s)) for text, s in SPANS],
+                **marks(aria_label="Span of the time bar"),
+            ),
+            html.Div(
+                id="time-track",
+                className="track",
+                role="slider",
+                tabIndex="0",
+                children=[
+                    *(html.Div(className=part, **marks(aria_hidden="true")) for part in parts),
+                    html.Span(className="bubble number", hidden=True, **marks(aria_hidden="true")),
+                    html.Span(id="time-begin", className="edge number", **marks(aria_hidden="true")),
+                ],
+                **marks(aria_label="Moment shown", aria_valuetext="live", aria_valuenow="0"),
+            ),
+            html.Button(
+                [html.I(**marks(aria_hidden="true")), html.Span("Live")],
+                id="time-live",
+                type="button",
+                className="button live",
+                title="Show the present",
+                **marks(data_do="live", aria_pressed="true"),
+            ),
+            html.Div(
+                id="time-note",
+                className="note-of-time",
+                role="status",
+                hidden=True,
+                children=[
+                    html.Span(),
+                    html.Button(
+                        "To the oldest moment",
+                        type="button",
+                        className="button",
+                        hidden=True,
+                        **marks(data_do="travel"),
                     ),
                 ],
             ),

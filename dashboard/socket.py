@@ -17,6 +17,7 @@ Both sides send JSON objects whose keys are all optional.
         sections those of the sections shown that changed
         skipped  frames that this browser got late, several at once, because it was slow
         pong, now   the number that came with `ping`, and Unix seconds
+        lacks    sections shown that are looked up in the present only, and so are of no other moment
         at       in answer to `at`, with `past` and all sections: everything is of that moment, and nothing live but
                  `status` follows; or with `gone`, why it cannot be shown, and `oldest`, the oldest moment kept, if any
 
@@ -36,6 +37,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from headrace.dashboard.feed import Feed
 from headrace.dashboard.past import LATEST_MS, Archive, Earlier, PastError
+from headrace.dashboard.sections import MAKERS
 from headrace.errors import HeadraceError
 
 WINDOW = 8
@@ -85,11 +87,14 @@ class Viewer:
         """Unix ms of the moment that the browser wants to see; None is the present."""
         self._past: Earlier | None = None
         self._answer: dict[str, object] = {}
+        self._lacks: list[str] = []
 
     @property
     def watched(self) -> tuple[str, ...]:
         """Sections of the present that somebody looks at now."""
-        return () if self._paused or self.at is not None else self._show or ()
+        if self._paused or self._show is None:
+            return ()
+        return self._show if self.at is None else tuple(name for name in self._show if name in OF_NOW)
 
     @property
     def waits(self) -> bool:
@@ -138,7 +143,7 @@ class Viewer:
         if heard.at is not msgspec.UNSET:
             if heard.at is not None and not 0 <= heard.at < LATEST_MS:
                 raise ViewerError(f"at={heard.at} is no moment: Unix milliseconds are expected")
-            self.at, self._past, self._answer, self._sent = heard.at, None, {}, {}
+            self.at, self._past, self._answer, self._sent, self._lacks = heard.at, None, {}, {}, []
             self._epoch, self._number, self._late = ("", 0, True) if heard.after is None else (*heard.after, True)
 
     def next(self) -> str | None:
@@ -166,7 +171,15 @@ class Viewer:
             return then.section(name) if then else None
 
         changed = self._changed(show, section)
-        return news | ({"sections": changed} if changed else {})
+        if changed:
+            news["sections"] = changed
+        if (
+            then
+            and (lacks := [name for name in show if name.partition(":")[0] not in MAKERS.keys() | OF_NOW])
+            != self._lacks
+        ):
+            news["lacks"] = self._lacks = lacks
+        return news
 
     def _news(self, show: tuple[str, ...]) -> dict[str, object]:
         news: dict[str, object] = {}

@@ -29,6 +29,8 @@ HOLE_S = 10.0
 """Frames that are further apart leave a gap; longer spans have a frame of every ten seconds."""
 Probe = tuple[float, int]
 """Time of a frame, and the events that had arrived by then."""
+SPARSE_S = 20.0
+"""Step of the probes where a short span reaches back beyond what has every frame."""
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +77,14 @@ class Spans:
         begin = max(now - seconds, oldest or 0.0)
         if seconds <= SPANS[0]:
             times, rates = self._near(begin)
-            gaps = holes(times, begin, now, HOLE_S)
+            exact = min(now, exact_ms / 1000) if exact_ms is not None else now
+            gaps = holes([time for time in times if time >= exact], max(begin, exact), now, HOLE_S)
+            if exact - begin > SPARSE_S:
+                earlier = await self._far(begin, exact, SPARSE_S)
+                after = [(time, rate) for time, rate in zip(times, rates, strict=True) if time > exact]
+                times = [*earlier[0], *(time for time, _ in after)]
+                rates = [*earlier[1], *(rate for _, rate in after)]
+                gaps = [*earlier[2], *gaps]
         else:
             times, rates, gaps = await self._far(begin, now, seconds / PROBES)
         return Span(
@@ -110,10 +119,11 @@ class Spans:
             self._probes.clear()
         steps = range(int(begin // step_s), int(now // step_s) + 1)
         probes = [probe for number in steps if (probe := await self._probe(number, step_s))]
-        if newest := self._feed.state.frame:
+        if (newest := self._feed.state.frame) and newest.time <= now + 2 * step_s:
             probes.append((newest.time, arrived(newest)))
         times: list[float] = []
         rates: list[float | None] = []
+        probes.sort()
         for (before, fewer), (after, more) in pairwise(probes):
             if 0 < after - before <= 2 * step_s:
                 times.append((before + after) / 2)

@@ -119,6 +119,7 @@
   function conditionThen() {
     const { time, format } = headrace;
     const ago = (at) => `(${format.duration(Math.max(0, connection.present() - at / 1000))} ago)`;
+    if (connection.frozen) return { state: "past", text: `snapshot · ${time.told(store.at)}`, age: "", why: "A snapshot: nothing moves." };
     if (store.gone) return { state: "past", text: `not kept · ${time.told(store.gone.at)}`, age: "", why: store.gone.why };
     if (connection.wanted === null) return { state: "past", text: "back to live", age: "" };
     if (store.at === null) return { state: "past", text: `going to ${time.told(connection.wanted)}`, age: "" };
@@ -140,7 +141,7 @@
     const tolerance = clock ? `Clock known to ± ${headrace.format.milliseconds(clock.trip * 500)}.` : "";
     const why = now.why || "Age of the newest data.";
     if (pill.title !== `${why} ${tolerance}`) pill.title = `${why} ${tolerance}`;
-    put("connection-age", now.state === "live" ? now.age : `${now.age || headrace.format.NONE}`);
+    put("connection-age", now.state === "past" || !now.age ? headrace.format.NONE : now.age);
     put("connection-trip", clock ? headrace.format.milliseconds(clock.trip * 1000) : headrace.format.NONE);
     put("connection-skipped", headrace.format.count(store.skipped));
     put("connection-viewers", headrace.format.count((store.sections.status || {}).viewers));
@@ -176,6 +177,7 @@
       repaint(true);
     },
     write() {
+      if (connection?.frozen) return;
       const address = new URL(location.href);
       address.search = new URLSearchParams([...view.chosen]).toString();
       history.replaceState(history.state, "", address);
@@ -280,7 +282,7 @@
     page.root = root;
     page.name = root ? root.dataset.page : "";
     if (!root) return;
-    view.chosen = keep(new URLSearchParams(location.search));
+    if (!connection.frozen) view.chosen = keep(new URLSearchParams(location.search));
     if (momentIn(view.chosen) !== connection.wanted) connection.travel(momentIn(view.chosen));
     view.write();
     for (const field of root.querySelectorAll("[data-view]")) {

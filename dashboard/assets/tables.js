@@ -8,6 +8,7 @@
     const body = document.getElementById(`rows-${name}`);
     if (!body) return;
     const { draw } = headrace;
+    body.shown = items; // exports.js takes them along as they are
     draw.fill(body, items.length, () => {
       const row = draw.element("tr");
       row.append(...make());
