@@ -56,12 +56,13 @@ async def decided(bus: Bus, partition: int, group: str) -> tuple[Position, list[
     """
     outcomes = await read_outcomes(bus, partition)
     last_decided = max(outcomes.by_number, default=0)
-    begin, after, complete = START, list[Position](), True
+    begin, after, complete, oldest = START, list[Position](), True, True
     _, newest = await bus.last(REQUESTS, partition)
     async for page in pages(bus, REQUESTS, partition, newest):
         for position, _ in page:
-            if begin == START and position.number > 1:  # what was trimmed had been decided
+            if oldest and position.number > 1:  # what was trimmed had been decided
                 begin = Position(position.ms, position.number - 1)
+            oldest = False
             if position.number > last_decided and position.ms >= outcomes.since_ms:
                 return begin, after
             if position.number in outcomes.by_number:

@@ -1,10 +1,12 @@
-"""A worker that starts while its group is being deleted does nothing twice."""
+"""A deleted group costs no request and gives none two outcomes, at whatever moment it goes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from headrace.bus import Bus, GroupState
+from headrace.channels import REQUESTS, RESULTS, SCORERS
+from headrace.events import PredictionRequested, PredictionScored
 from headrace.outcomes import decided
 from headrace.positions import START, Position
 
@@ -49,3 +51,22 @@ async def test_a_group_deleted_while_a_worker_looks_for_it_is_made_again_from_wh
     async with other.consume("work", "g", worker="b", decided=known) as second:
         assert [found.ids async for found in second.batches(wait=False)] == []
     assert asked == [0]
+
+
+async def test_the_first_request_of_all_is_not_taken_for_decided_when_its_group_is_made_again(any_bus: Bus) -> None:
+    """Found by a random walk: the second was decided, the first not, and the group was deleted."""
+    requests = [PredictionRequested(id=f"q{n}", model="m", inputs=[[1.0]]) for n in (1, 2)]
+    await any_bus.publish(REQUESTS, requests)
+    async with any_bus.consume(REQUESTS, SCORERS, worker="a", decided=decided) as first:
+        batch = await first.next()
+        assert batch is not None
+        work = first.commit(batch)
+        work.retry(batch.ids[0], "not now")
+        work.append(RESULTS, [PredictionScored(model="m", version=1, positions=batch.ids[1].decode(), ids=["q2"])])
+        await first.finish(work)
+    await any_bus.remove_group(REQUESTS, 0, SCORERS)
+    assert await decided(any_bus, 0, SCORERS) == (START, [Position.parse(batch.ids[1])])
+    async with any_bus.consume(REQUESTS, SCORERS, worker="b", decided=decided) as second:
+        again = await second.next()
+        assert again is not None
+        assert again.ids == batch.ids[:1]
