@@ -25,7 +25,15 @@ from headrace.channels import (
     WORKERS,
 )
 from headrace.codec import decode
-from headrace.curves import RUNS_STATE, read_curves, read_run, run_state
+from headrace.curves import (
+    CLOCK,
+    RUNS_STATE,
+    read_candidates,
+    read_curves,
+    read_run,
+    run_state,
+    search_state,
+)
 from headrace.errors import LeaseLostError
 from headrace.events import (
     Alert,
@@ -35,6 +43,7 @@ from headrace.events import (
     PredictionJoined,
     PredictionLabelled,
     PredictionRequested,
+    RunCandidate,
     RunFinished,
     RunMetrics,
     RunStarted,
@@ -135,6 +144,44 @@ async def test_everything_is_acknowledged_and_the_next_leader_goes_on_from_what_
     assert saved.view.step == 3
     curve = read_curves(await bus.state(run_state("r")))["loss"]
     assert curve.points() == [(0, 4.0), (1, 3.0), (2, 2.0), (3, 1.0)]
+
+
+async def test_candidates_ranks_and_the_clock_of_a_run_survive_a_change_of_leader(any_bus: Bus) -> None:
+    bus = any_bus
+
+    def logged(step: int, rank: int, loss: float) -> RunMetrics:
+        return RunMetrics(run="s", step=step, metrics={"loss": loss}, rank=rank, time=1000.0 + step + 2 * rank)
+
+    await bus.publish(
+        RUNS,
+        [
+            RunStarted(run="s", name="search", time=1000.0),
+            logged(1, 0, 4.0),
+            RunCandidate(run="s", candidate="a", metrics={"score": 0.5}, params={"C": 1.0}, time=1001.0),
+            RunCandidate(run="s", candidate="b", metrics={"score": 0.7}, params={"C": 2.0}, time=1002.0),
+        ],
+    )
+    await burst(bus)
+    await bus.publish(
+        RUNS,
+        [
+            logged(1, 1, 2.0),
+            RunCandidate(run="s", candidate="b", rung=1, resource=9, metrics={"score": 0.8}, time=1003.0),
+            RunCandidate(run="s", candidate="c", metrics={"score": 0.1}, time=1004.0),
+        ],
+    )
+    frame = await burst(bus)
+    assert frame.runs[0].candidates == 3
+    assert frame.points["s"]["loss"] == [(1, 3.0)]
+    assert frame.spans["s"]["loss"] == [(1, 2.0, 4.0)]
+    assert frame.points["s"][CLOCK] == [(1, 1002.0)]
+    found = read_candidates(await bus.state(search_state("s")))
+    assert [(one.number, one.candidate, one.rung, one.metrics["score"]) for one in found] == [
+        (1, "a", 0, 0.5),
+        (2, "b", 0, 0.7),
+        (2, "b", 1, 0.8),
+        (3, "c", 0, 0.1),
+    ]
 
 
 async def test_a_label_meets_its_prediction_once(any_bus: Bus) -> None:
