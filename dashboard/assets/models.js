@@ -152,7 +152,7 @@
     const past = trail();
     const [from, to] = range();
     const tile = (name, value, unit, note, times = [], values = []) => {
-      const box = byId(`model-${name}`);
+      const box = byId(`brief-${name}`);
       draw.write(box.children[1].children[0], value);
       draw.write(box.children[1].children[1], unit);
       draw.write(box.children[2], note);
@@ -247,12 +247,14 @@
       const rest = i === 11 && known > 12;
       // Beyond the colours there are, a second round is lighter, so that neighbours differ all the same.
       const filled = theme.faded(colour, i < palette.length ? 0.72 : 0.36);
-      return trace("model-mix", rest ? "others" : className(i), x, values[`class:${i}`].map((value) => value || 0), colour, {
+      const made = trace("model-mix", rest ? "others" : className(i), x, values[`class:${i}`].map((value) => value || 0), colour, {
         stackgroup: "mix",
         groupnorm: "fraction",
         fillcolor: filled,
         line: { color: theme.colours().surface, width: 0.6 },
       });
+      made.entry.colour = filled;
+      return made;
     });
     drawLines("model-mix", ...split(made), last(times), force, !made.length);
   }

@@ -74,7 +74,7 @@ def _fleet() -> html.Section:
 def _tile(key: str, name: str, unit: str, kind: str) -> html.Section:
     return html.Section(
         className=f"tile {kind}",
-        id=f"model-{key}",
+        id=f"brief-{key}",
         **marks(aria_label=name),
         children=[
             html.Div(className="head", children=[html.H2(name)]),

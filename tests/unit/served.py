@@ -47,7 +47,7 @@ def classifier(t: float, view: QualityView) -> QualityView:
         joined=view.joined,
         correct=view.correct,
         confusion=view.confusion,
-        recent=view.recent,
+        recent=[(at, 900, int(900 * (0.968 + 0.012 * math.sin(at / 23)))) for at in _slices(t, 30)],
         calibration=bins,
         worst=[(f"0-{at}", 0, float(said), float(true), sure) for at, true, said, sure in mistakes(t)],
     )
@@ -56,7 +56,6 @@ def classifier(t: float, view: QualityView) -> QualityView:
 def regression(t: float) -> QualityView:
     """The quality of the regression: two labels a second."""
     n = 442 + 2 * int(t % 10_000)
-    time = t // 10 * 10
     pairs = [_pair(2 * int(t) - back) for back in range(24, 0, -1)]
     far = sorted((_pair(2 * int(t // BLOCK_S * BLOCK_S) + n) for n in range(60)), key=lambda p: -abs(p[0] - p[1]))
     return QualityView(
@@ -65,14 +64,19 @@ def regression(t: float) -> QualityView:
         sum_sq=n * 2_900.0,
         sum_y=n * 152.1,
         sum_y2=n * 29_072.0,
-        recent=[(time - 10 * back, 20, 0) for back in range(29, -1, -1)],
+        recent=[(at, 20, 0) for at in _slices(t, 30)],
         residual_width=16.0,
         residual_first=-9,
         residuals=[count * n // 442 for count in RESIDUALS],
-        errors=[_errors(time - 10 * back) for back in range(5, -1, -1)],
+        errors=[_errors(at) for at in _slices(t, 6)],
         pairs=pairs,
         worst=[(f"0-{int(t // BLOCK_S * BLOCK_S) * 1000 - 9_000 * n}-7", 0, *far[n], 0.0) for n in range(WORST)],
     )
+
+
+def _slices(t: float, count: int) -> list[float]:
+    """Beginnings of the newest ten seconds, oldest first."""
+    return [t // 10 * 10 - 10 * back for back in range(count - 1, -1, -1)]
 
 
 def _pair(number: int) -> tuple[float, float]:
