@@ -24,6 +24,7 @@ import headrace.bus.consume as consuming
 from headrace.audit import audit
 from headrace.bus import Batch, Bus, Consumer, Decision
 from headrace.bus.connection import connect_async
+from headrace.bus.scripts import Script, script
 from headrace.channels import DEAD, REQUESTS, RESULTS, SCORERS
 from headrace.codec import decode, encode
 from headrace.errors import GroupLostError, UnavailableError
@@ -35,7 +36,7 @@ from headrace.settings import Settings
 
 DEEP = "HEADRACE_DEEP" in os.environ
 WALKS = profile(
-    max_examples=2_000 if DEEP else 30,
+    max_examples=2_000 if DEEP else 25,
     stateful_step_count=60 if DEEP else 40,
     derandomize=not DEEP,
     deadline=None,
@@ -44,6 +45,13 @@ WALKS = profile(
     suppress_health_check=list(HealthCheck),
 )
 WORKERS = 3
+HURRIED: dict[str, Any] = {
+    "claim_ms": 1,
+    "retry_base_ms": 1,
+    "retry_limit_ms": 1,
+    "max_attempts": 4,
+    "consume_entries": 5,
+}
 T = TypeVar("T")
 
 workers = st.integers(0, WORKERS - 1)
@@ -307,20 +315,18 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(7200 if DEEP else 120)
 @pytest.mark.usefixtures("hurried")
 def test_whatever_happens_in_whatever_order_the_books_balance(any_settings: Settings) -> None:
-    chosen = any_settings.with_(claim_ms=1, retry_base_ms=1, retry_limit_ms=1, max_attempts=4, consume_entries=5)
-    machine = type("Walk", (Walk,), {"settings_of_test": chosen})
+    machine = type("Walk", (Walk,), {"settings_of_test": any_settings.with_(**HURRIED)})
     run_state_machine_as_test(machine, settings=WALKS)
 
 
-def test_a_commit_without_its_proof_is_found(any_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The walk would notice: without the proof some order of steps gives an entry two outcomes."""
-    from headrace.bus.scripts import Script, script
-
+@pytest.mark.usefixtures("hurried")
+def test_the_walks_find_a_commit_without_its_proof(
+    headrace_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = script("commit").text
     broken = real.replace("if #left <= n then", "if false then")
     assert broken != real
     monkeypatch.setattr("headrace.bus.commit.script", lambda name: Script(broken) if name == "commit" else script(name))
-    test_whatever = any_settings.with_(claim_ms=1, retry_base_ms=1, retry_limit_ms=1, max_attempts=4, consume_entries=5)
-    machine = type("Walk", (Walk,), {"settings_of_test": test_whatever})
+    machine = type("Walk", (Walk,), {"settings_of_test": headrace_settings.with_(**HURRIED)})
     with pytest.raises(AssertionError, match="more than one outcome"):
-        run_state_machine_as_test(machine, settings=WALKS)
+        run_state_machine_as_test(machine, settings=profile(WALKS, max_examples=500, stateful_step_count=60))
