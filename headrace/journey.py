@@ -23,6 +23,8 @@ from headrace.positions import Entry, Handle, Position
 PAGE = 200
 PAGES = 50
 """How far a search goes on from the event: 10,000 entries of each log."""
+ROUNDING_S = 0.001
+"""Positions are whole milliseconds, rounded down: so much is no sign of clocks that disagree."""
 ROWS_SHOWN = 20
 CLASSES_SHOWN = 20
 
@@ -31,7 +33,10 @@ Fate = Literal["scored", "dead", "waiting", "in flight", "committed", "kept", "u
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    """A moment of an event's way, Unix seconds. `clock`: whose it is; `moved_s`: how far it seemed to lie too early."""
+    """A moment of an event's way, Unix seconds. `clock`: whose it is.
+
+    `moved_s`: how far it seemed to lie too early, beyond what rounding explains.
+    """
 
     name: str
     at: float
@@ -140,8 +145,8 @@ def in_order(stamps: Sequence[Stamp]) -> list[Stamp]:
             continue
         last = found[-1].at if found else stamp.at
         if stamp.at < last:
-            moved = msgspec.structs.replace(stamp, at=last, moved_s=round(last - stamp.at, 6))
-            found.append(moved)
+            moved_s = round(max(0.0, last - stamp.at - ROUNDING_S), 6)
+            found.append(msgspec.structs.replace(stamp, at=last, moved_s=moved_s))
         else:
             found.append(stamp)
     return found

@@ -349,7 +349,7 @@
       way.firstElementChild.style.cssText = `left:min(${left.toFixed(2)}%, 100% - 3px);width:max(3px, ${width.toFixed(2)}%);background:var(--${HUES[line.name] || "blue"})`;
       draw.mark(way, "late", late ? "yes" : "");
       const unsure = line.moved_s > 0 ? "≈ " : "";
-      draw.write(span, line.span === null ? "" : `${unsure}+${line.span >= 1 ? format.duration(line.span) : format.milliseconds(line.span * 1000)}`);
+      draw.write(span, line.span === null ? "" : line.name === "pushed" ? "same step" : `${unsure}+${line.span >= 1 ? format.duration(line.span) : format.milliseconds(line.span * 1000)}`);
       draw.write(clock, format.clock(line.at));
       const whose = { publisher: "its publisher's clock", server: "the server's clock", worker: "the worker's clock", browser: "measured here" }[line.clock];
       const title = [MEANS[line.name], line.where, whose].filter(Boolean).join(" · ");
