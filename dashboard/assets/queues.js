@@ -218,7 +218,8 @@
         left.firstElementChild.firstElementChild.style.width = `${(100 * Math.max(0, free)).toFixed(1)}%`;
         draw.mark(left, "kind", free < 0.2 ? "bad" : "");
         draw.write(left.lastElementChild, channel.limit ? `${format.number(Math.max(0, channel.limit - channel.needed))} of ${format.number(channel.limit)}` : "no bound");
-        draw.write(full, channel.full_s === null ? "does not fill" : format.duration(channel.full_s));
+        draw.write(full, channel.full_s === null ? format.NONE : format.duration(channel.full_s));
+        full.title = channel.full_s === null ? "does not fill" : "at the pace of the last half minute";
         draw.mark(full, "kind", channel.full_s === null ? "" : "warn");
       },
     );

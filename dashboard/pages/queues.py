@@ -139,8 +139,8 @@ def _group() -> list[html.Section]:
         ),
         card(
             "group-trouble-card",
-            "Retries and dead letters",
-            "a second",
+            "Failures",
+            "retries and dead letters a second",
             [chart("group-trouble", figures.few(), "Retries and dead letters a second over time")],
             span="w4",
             aside=[legend("group-trouble")],

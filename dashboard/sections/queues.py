@@ -218,7 +218,7 @@ def little(group: GroupView, channel: ChannelView | None, moments: Iterable[Mome
     if group.wait_ms is None or channel is None:
         return None
     name = f"depth:{group.channel}/{group.group}"
-    depths = [moment.values[name] for moment in moments if now - moment.time <= LITTLE_S and name in moment.values]
+    depths = [moment.values[name] for moment in moments if now - moment.time < LITTLE_S and name in moment.values]
     depth = sum(depths) / len(depths) if depths else float(group.lag + group.in_flight)
     expected = channel.rate.s30 * group.wait_ms / 1000
     ratio = depth / expected if expected > 0 else None
