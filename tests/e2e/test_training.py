@@ -1,4 +1,4 @@
-"""The training page in a real browser: all runs, curves by step and time, a search, side by side; all of it in a link."""
+"""The training page in a real browser: all runs, curves, a search, runs side by side; and all of it in a link."""
 
 from __future__ import annotations
 
