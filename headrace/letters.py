@@ -1,47 +1,35 @@
-"""Dead letters, and what an operator does about them: requeue or discard, each exactly once.
+"""Dead letters: which there are, why, and what was done about them. Reads only; `headrace.orders` does something.
 
-The log of dead letters is never edited. What was done to a letter is a mark in saved state; the events that are
-published again, the marks and the audit event are one commit, so that none of them can be there without the others.
-Commits are made under a lease, and each attempt takes the lease anew: a click that comes twice, another operator, or a
-call whose reply was lost finds the mark; a call that is still on its way writes nothing.
+The log of dead letters is never edited: what was done to a letter is a mark in saved state.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
 
 from headrace.backwards import backwards
-from headrace.bus import Bus, Commit
+from headrace.bus import Bus
 from headrace.channels import ACTIONS, DEAD, checked
 from headrace.codec import decode
-from headrace.errors import CodecError, FullError, HeadraceError, LeaseLostError, SettingsError, UnavailableError
-from headrace.events import ActionTaken, EntryDead, PredictionRequested, new_id
+from headrace.errors import CodecError, HeadraceError, SettingsError
+from headrace.events import ActionTaken, EntryDead, PredictionRequested
 from headrace.positions import Handle, Position
 
 Action = Literal["requeue", "discard"]
 
 NAME = "letters"
-"""Of the saved state that holds the marks, and of the lease."""
+"""Of the saved state that holds the marks, by position."""
 SCAN = 5_000
 SCAN_BYTES = 64 * 1024 * 1024
 """How far back one question looks."""
 LIMIT = 100
-COMMIT = 500
-COMMIT_BYTES = 4 * 1024 * 1024
-"""Letters and bytes of one commit: it holds the server for a few milliseconds."""
-LEASE_MS = 5_000
-PATIENCE_S = 8.0
-"""How long an action waits for another one: longer than the lease of one that died."""
-ATTEMPTS = 3
-NAMED = 5
 LATEST = Position(2**63, 0)
 
 
@@ -105,16 +93,6 @@ class Listing:
     places: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-@dataclass(slots=True)
-class Tally:
-    """What an action did: letters done, those that had been dealt with before, and why others were left."""
-
-    done: int = 0
-    already: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
-    """Reasons by handle."""
-
-
 def order(place: Handle) -> tuple[int, int, int]:
     """Letters of all partitions in one order: by time, then by what is arbitrary but fixed."""
     return place.position.ms, place.position.number, place.partition
@@ -165,7 +143,7 @@ async def letters(
     """Up to `limit` letters older than `before` that fit; those that were dealt with only if `done` asks for them."""
     wanted = wanted or Filter()
     found = Listing()
-    marks = {partition: await _marks(bus, partition) for partition in bus.names.partitions_of(DEAD)}
+    marks = {partition: await read_marks(bus, partition) for partition in bus.names.partitions_of(DEAD)}
     last: dict[int, Position] = {}
     place: Handle | None = None
     async for place, event in _newest(bus, before, most):
@@ -206,7 +184,7 @@ async def fetch(bus: Bus, places: Iterable[Handle]) -> tuple[list[Letter], dict[
             refused[str(place)] = f"there is no partition {partition}"
             continue
         if partition not in marks:
-            marks[partition] = await _marks(bus, partition)
+            marks[partition] = await read_marks(bus, partition)
         entries = await bus.read(DEAD, partition, start=position, stop=position, count=1)
         event = _letter(entries[0].payload) if entries else None
         if event is None:
@@ -219,20 +197,6 @@ async def fetch(bus: Bus, places: Iterable[Handle]) -> tuple[list[Letter], dict[
 async def matching(bus: Bus, wanted: Filter, most: int = SCAN) -> list[Letter]:
     """All letters that fit and that nothing was done to, as far back as `most` letters, oldest first."""
     return (await letters(bus, wanted, limit=most, most=most)).letters[::-1]
-
-
-async def requeue(bus: Bus, chosen: Sequence[Letter], *, actor: str, now: float, text: str = "") -> Tally:
-    """Publish the payload of each letter again, unchanged, to the channel and partition it came from: once for ever.
-
-    Every group of the channel gets it. Raises FullError if a channel has no room for all of its letters (nothing was
-    done then), LeaseLostError if another action holds on, and UnavailableError; in doubt call it again.
-    """
-    return await _act(bus, "requeue", chosen, actor, now, text)
-
-
-async def discard(bus: Bus, chosen: Sequence[Letter], *, actor: str, now: float, text: str = "") -> Tally:
-    """Mark the letters as dealt with; nothing else happens, and they stay in the log. Errors as those of `requeue`."""
-    return await _act(bus, "discard", chosen, actor, now, text)
 
 
 async def actions(bus: Bus, most: int = 20) -> list[tuple[Handle, ActionTaken]]:
@@ -250,125 +214,13 @@ async def actions(bus: Bus, most: int = 20) -> list[tuple[Handle, ActionTaken]]:
     return sorted(found, key=lambda pair: order(pair[0]), reverse=True)[:most]
 
 
-async def _act(bus: Bus, action: Action, chosen: Sequence[Letter], actor: str, now: float, text: str) -> Tally:
-    tally = Tally()
-    act = new_id()
-    fit: dict[int, dict[Position, Letter]] = {}
-    for letter in chosen:
-        why = unfit(letter, bus.settings.event_limit_bytes) if action == "requeue" else ""
-        if why:
-            tally.refused[str(letter.place)] = why
-        else:
-            fit.setdefault(letter.place.partition, {})[letter.place.position] = letter
-    if action == "requeue":
-        for partition, held in fit.items():
-            await _check_room(bus, partition, held.values())
-    for partition, held in fit.items():
-        await _act_in(bus, partition, held, Mark(action, now, actor, act), text, tally)
-    return tally
-
-
-async def _act_in(
-    bus: Bus, partition: int, held: Mapping[Position, Letter], mark: Mark, text: str, tally: Tally
-) -> None:
-    """All of one partition. An attempt whose reply was lost is made again with what its marks leave to do."""
-    for attempt in range(ATTEMPTS):
-        try:
-            async with _leading(bus, partition) as token:
-                marks = await _marks(bus, partition)
-                mine = sum(marks[at].act == mark.act for at in held if at in marks)
-                left = [letter for at, letter in held.items() if at not in marks]
-                already = len(held) - len(left) - mine
-                for part in _parts(left):
-                    work = _decision(partition, part, mark, text)
-                    work.drop(NAME, [str(at) for at in await _trimmed(bus, partition, marks)])
-                    work.under_lease(NAME, token)
-                    await bus.commit(work)
-                tally.done += len(left) + mine
-                tally.already += already
-                return
-        except (UnavailableError, LeaseLostError):
-            if attempt == ATTEMPTS - 1:
-                raise
-
-
-def _decision(partition: int, part: Sequence[Letter], mark: Mark, text: str) -> Commit:
-    """The commit of some letters: published again if so asked, marked, and told."""
-    work = Commit(partition)
-    if mark.action == "requeue":
-        for letter in part:
-            work.append(letter.event.channel, [letter.event.payload])
-    value = msgspec.json.encode(mark)
-    work.save(NAME, {str(letter.place.position): value for letter in part})
-    names = ", ".join(str(letter.place) for letter in part[:NAMED])
-    more = f" and {len(part) - NAMED:,} more" if len(part) > NAMED else ""
-    channels = ", ".join(sorted({letter.event.channel for letter in part}))
-    told = ActionTaken(
-        id=f"{mark.act}.{part[0].place}",
-        time=mark.time,
-        subject=f"dead letters of {channels}",
-        action=mark.action,
-        actor=mark.actor,
-        text=f"{text + ': ' if text else ''}{names}{more}",
-        count=len(part),
-    )
-    work.append(ACTIONS, [told])
-    return work
-
-
-def _parts(left: Sequence[Letter]) -> Iterable[list[Letter]]:
-    """In portions that one commit can carry, in the order they died."""
-    part: list[Letter] = []
-    size = 0
-    for letter in sorted(left, key=lambda one: one.place):
-        part.append(letter)
-        size += len(letter.event.payload)
-        if len(part) == COMMIT or size >= COMMIT_BYTES:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
-
-
-async def _check_room(bus: Bus, partition: int, held: Iterable[Letter]) -> None:
-    """Raises FullError where requeueing would take a channel beyond the bound that publishers keep."""
-    for channel, count in Counter(letter.event.channel for letter in held).items():
-        depths = [group.lag + group.in_flight for group in await bus.groups(channel, partition)]
-        if max(depths, default=0) + count > bus.settings.depth_limit:
-            raise FullError(channel)
-
-
-@contextlib.asynccontextmanager
-async def _leading(bus: Bus, partition: int) -> AsyncIterator[str]:
-    """The only one who acts on the letters of a partition. Raises LeaseLostError if another one does for too long."""
-    token = new_id()
-    deadline = asyncio.get_running_loop().time() + PATIENCE_S
-    try:
-        while not await bus.lease(NAME, token, LEASE_MS, partition):
-            if asyncio.get_running_loop().time() > deadline:
-                raise LeaseLostError(NAME)
-            await asyncio.sleep(0.05)
-        yield token
-    finally:  # also when the reply to the taking was lost
-        with contextlib.suppress(HeadraceError):
-            await bus.release(NAME, token, partition)
-
-
-async def _marks(bus: Bus, partition: int) -> dict[Position, Mark]:
+async def read_marks(bus: Bus, partition: int) -> dict[Position, Mark]:
+    """What was done to the letters of a partition, by position."""
     found = {}
     for spelled, value in (await bus.state(NAME, partition)).items():
         with contextlib.suppress(HeadraceError, msgspec.DecodeError):
             found[Position.parse(spelled)] = msgspec.json.decode(value, type=Mark)
     return found
-
-
-async def _trimmed(bus: Bus, partition: int, marks: Mapping[Position, Mark]) -> list[Position]:
-    """Marks of letters that retention has removed."""
-    if not marks:
-        return []
-    first = await bus.read(DEAD, partition, count=1)
-    oldest = first[0].position if first else LATEST
-    return [at for at in marks if at < oldest]
 
 
 async def _newest(bus: Bus, before: Handle | None, most: int) -> AsyncGenerator[tuple[Handle, EntryDead], None]:

@@ -21,22 +21,8 @@ from headrace.dashboard.access import operator
 from headrace.dashboard.api.events import answer, problem
 from headrace.dashboard.feed import Feed
 from headrace.errors import CodecError, EventError, FullError, HeadraceError
-from headrace.letters import (
-    Action,
-    Filter,
-    Letter,
-    Mark,
-    Tally,
-    actions,
-    discard,
-    fetch,
-    gist,
-    letters,
-    matching,
-    requeue,
-    unfit,
-    warning,
-)
+from headrace.letters import Action, Filter, Letter, Mark, actions, fetch, gist, letters, matching, unfit, warning
+from headrace.orders import Tally, discard, requeue
 from headrace.positions import Handle
 
 LIMIT = 50

@@ -104,9 +104,10 @@ def _act(
     settings: Settings, action: Action, wanted: Filter, places: tuple[str, ...], everything: bool, yes: bool
 ) -> None:
     from headrace.cli.ask import ask
-    from headrace.letters import Filter, Tally, fetch, matching, warning
-    from headrace.letters import discard as discarding
-    from headrace.letters import requeue as requeueing
+    from headrace.letters import Filter, fetch, matching, warning
+    from headrace.orders import Tally
+    from headrace.orders import discard as discarding
+    from headrace.orders import requeue as requeueing
     from headrace.positions import Handle
 
     if places and (everything or wanted != Filter()):

@@ -13,7 +13,8 @@ from headrace.channels import ACTIONS, DEAD, REQUESTS
 from headrace.codec import decode, encode
 from headrace.errors import FullError, LeaseLostError, UnavailableError
 from headrace.events import ActionTaken, EntryDead, Event, PredictionRequested
-from headrace.letters import Filter, actions, discard, fetch, letters, matching, requeue
+from headrace.letters import Filter, actions, fetch, letters, matching
+from headrace.orders import discard, requeue
 from headrace.positions import Handle, Position
 from headrace.testing import wait_until
 
@@ -147,7 +148,7 @@ async def test_a_call_that_was_on_its_way_too_long_writes_nothing(
 async def test_another_one_who_acts_is_waited_for_but_not_for_ever(
     any_bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headrace.letters.PATIENCE_S", 0.01)
+    monkeypatch.setattr("headrace.orders.PATIENCE_S", 0.01)
     chosen, _ = await fetch(any_bus, await died(any_bus, request()))
     await any_bus.lease("letters", "somebody", 5_000)
     with pytest.raises(LeaseLostError):
