@@ -9,6 +9,7 @@
   let made = { of: null };
   let order = [];
   let columns = [];
+  let top = 0;
 
   /** Searches, running ones first, then the newest. */
   function searches() {
@@ -155,6 +156,7 @@
     const { draw, runs } = headrace;
     const sign = columns.map(([key]) => key).join();
     const body = byId("rows-candidates");
+    top = byId("candidates-window").scrollTop;
     if (body.dataset.sign !== sign) {
       body.dataset.sign = sign;
       body.made = null;
@@ -179,7 +181,8 @@
   }
 
   function scrolled() {
-    if (order.length && byId("candidates-window")) drawWindow();
+    const box = byId("candidates-window");
+    if (order.length && box && box.scrollTop !== top) drawWindow();
   }
 
   function left() {

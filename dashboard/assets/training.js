@@ -7,6 +7,7 @@
   const choice = (name, otherwise = "") => headrace.view.get(name, otherwise);
   let order = [];
   let columns = [];
+  let top = 0;
 
   function sections() {
     const drawn = headrace.runs.chosen();
@@ -83,6 +84,7 @@
 
   function drawWindow() {
     const { runs } = headrace;
+    top = byId("runs-window").scrollTop;
     const drawn = runs.chosen();
     const ticked = runs.ticked();
     const metric = columns.length ? columns[7][1] : "";
@@ -210,7 +212,7 @@
 
   function fast() {
     drawControls();
-    if (order.length) drawWindow();
+    if (order.length && byId("runs-window").scrollTop !== top) drawWindow();
     headrace.search.scrolled();
   }
 
