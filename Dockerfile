@@ -10,7 +10,8 @@ RUN /opt/headrace/bin/pip install --no-deps --no-build-isolation . \
     && /opt/headrace/bin/pip uninstall --yes setuptools wheel
 
 FROM python:3.13-slim
-RUN useradd --uid 10001 --create-home headrace && install -d -o headrace -g headrace /models /spill
+RUN useradd --uid 10001 --create-home headrace && install -d -o headrace -g headrace /models /spill \
+    && install -d -m 700 -o headrace -g headrace /secret
 COPY --from=build /opt/headrace /opt/headrace
 ENV PATH=/opt/headrace/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

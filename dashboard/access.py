@@ -35,10 +35,10 @@ LOCAL = "local"
 ANYBODY = "anybody"
 SIGN_IN = "/sign-in"
 FREE = frozenset(
-    {"/healthz", "/readyz", SIGN_IN, "/sign-out"}
+    {"/healthz", "/readyz", SIGN_IN, "/sign-out", "/api/session"}
     | {f"/assets/{name}" for name in ("theme.css", "sign-in.css", "sign-in.js", "mark.svg")}
 )
-"""What needs no session: whether the process lives, and all that the sign-in page is made of."""
+"""What needs no session: whether the process lives, whether there is a session, and what the form is made of."""
 CALLER = "headrace.caller"
 SIGNED_OUT = 4401
 """Code with which a socket is closed whose session is over."""

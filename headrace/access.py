@@ -67,14 +67,12 @@ class Secret:
 
 
 def secret(environ: Mapping[str, str], variable: str) -> Secret | None:
-    """The secret in `variable`, or in the file that `variable`_FILE names; None if neither is set.
+    """The secret in `variable`, else in the file that `variable`_FILE names; None if neither is set.
 
     A file that is not there is made, with a secret of chance that only its owner can read. Raises SettingsError.
     """
     text, path = environ.get(variable, ""), environ.get(f"{variable}_FILE", "")
-    if text and path:
-        raise SettingsError(f"{variable} and {variable}_FILE are both set; keep one of them")
-    if path:
+    if path and not text:
         text = _of_file(Path(path).expanduser(), f"{variable}_FILE")
     if not text:
         return None

@@ -16,7 +16,7 @@ class Limiter:
 
     def __init__(self, rate: float, burst: float, most: int = MOST) -> None:
         self._each_s = 1 / rate
-        self._ahead_s = (burst - 1) * self._each_s
+        self._ahead_s = (max(burst, 1) - 1) * self._each_s
         self._most = most
         self._paid: OrderedDict[str, float] = OrderedDict()
 

@@ -1,7 +1,7 @@
 """Signing in and out, and what the page asks to know what its reader may do.
 
 GET  /sign-in       the form                     POST /sign-out   ends the session, everywhere at once
-POST /sign-in       a new session, or the form   GET  /api/session   the role; a longer session when it is time
+POST /sign-in       a new session, or the form   GET  /api/session   the role, empty for nobody; a longer session in time
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def add_routes(app: FastAPI, door: Door, name: str, prefix: str = "") -> None:
 
     @app.get("/api/session")
     async def session(request: Request) -> Response:
-        caller: Caller = request.scope[CALLER]
+        caller: Caller | None = request.scope[CALLER]
+        if caller is None:
+            return JSONResponse({"role": "", "name": "", "signed_in": False, "may_sign_in": True})
         response = JSONResponse(
             {
                 "role": caller.role,

@@ -54,10 +54,11 @@
     state.busy = true;
     try {
       const answer = await fetch(`${base()}api/session`, { cache: "no-store" });
-      if (answer.status === 401) return leave();
       if (!answer.ok) return;
       state.asked = Date.now();
-      state.session = await answer.json();
+      const session = await answer.json();
+      if (!session.role) return leave();
+      state.session = session;
       const changed = headrace.role !== state.session.role;
       headrace.role = document.documentElement.dataset.role = state.session.role;
       write();

@@ -68,7 +68,7 @@ class Access:
             return None
         now = self._clock()
         address = neighbourhood(connection.client.host) if connection.client else ""
-        if self._asked and (wait_s := self._asked.take(address, now)):
+        if self._asked is not None and (wait_s := self._asked.take(address, now)):
             return too_many("too many requests from this address", wait_s)
         if self._token:
             return self._refusal(self._token, bearer(headers.get("authorization", "")), address, now)

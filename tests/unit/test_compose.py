@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,35 @@ def test_ports_are_open_to_this_machine_only() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_a_container_has_no_rights_and_writes_only_to_its_volumes(service: str) -> None:
+    definition = SERVICES[service]
+    assert definition["read_only"] is True
+    assert definition["cap_drop"] == ["ALL"]
+    assert definition["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in definition
+    assert re.search(r"^USER headrace$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("service", "variable"), [("dashboard", "HEADRACE_OPERATOR_PASSWORD"), ("gateway", "HEADRACE_GATEWAY_TOKEN")]
+)
+def test_what_others_reach_makes_a_secret_unless_it_is_given_one(service: str, variable: str) -> None:
+    environment = SERVICES[service]["environment"]
+    assert environment[variable] == f"${{{variable}:-}}", "no secret may stand in the file"
+    path = environment[f"{variable}_FILE"]
+    assert f"{Path(path).parent}" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert [volume for volume in SERVICES[service]["volumes"] if volume.endswith(f":{Path(path).parent}")]
+    assert "--open" not in SERVICES[service]["command"]
+
+
+def test_each_sees_its_own_secret_and_nobody_else_any() -> None:
+    for volume, owner in (("password", "dashboard"), ("token", "gateway")):
+        mounts = f"{volume}:/secret"
+        assert [name for name, definition in SERVICES.items() if mounts in definition.get("volumes", [])] == [owner]
+    assert not [text for definition in SERVICES.values() for text in definition.get("command", []) if "PASSW" in text]
 
 
 def test_the_server_keeps_what_it_accepted() -> None:
