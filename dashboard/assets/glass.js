@@ -40,7 +40,7 @@
     const late = rested || connection.socket !== socket || message.past;
     if (!message.moments && !message.past) return;
     socket = connection.socket;
-    rested = document.hidden || connection.paused;
+    rested = document.hidden || connection.paused || connection.wanted !== null;
     if (late || rested) {
       waiting.length = 0;
       return;
@@ -60,6 +60,7 @@
   const painted = new MessageChannel();
   painted.port1.onmessage = ({ data }) => {
     const at = now();
+    if (data === "tiles" && headrace.glass.first === null && headrace.store.time) headrace.glass.first = performance.now();
     for (const frame of asked[data].splice(0)) {
       keep(data, at, at - frame.made);
       if (data === "tiles") {
@@ -76,7 +77,7 @@
   /** `what` (tiles or charts) was written in this animation frame; the next task finds it painted. */
   function drawn(what) {
     const fresh = waiting.filter((frame) => !frame[what]);
-    if (!fresh.length) return;
+    if (!fresh.length && headrace.glass.first !== null) return;
     for (const frame of fresh) frame[what] = true;
     asked[what].push(...fresh);
     painted.port2.postMessage(what);
@@ -191,5 +192,6 @@
   }
 
   document.addEventListener("visibilitychange", rest);
-  headrace.glass = { arrived, rest, drawn, draw, spans, percentile, summary, ways: WAYS };
+  /** `first`: when numbers were painted for the first time, milliseconds after the page was asked for. */
+  headrace.glass = { first: null, arrived, rest, drawn, draw, spans, percentile, summary, ways: WAYS };
 })((window.headrace = window.headrace || {}));
