@@ -105,7 +105,7 @@
         const button = el("button", "pick");
         button.type = "button";
         button.append(el("b"), el("small"));
-        const numbers = ["num number", "num number wide", "num number wide", "num number", "num number wide", "num number wide"];
+        const numbers = ["num number", ...Array(5).fill("num number wide")];
         return [cell("name", button), cell("wide", el("span", "badge")), ...numbers.map((kind) => cell(kind)), cell("num number two", el("span"), el("small"))];
       },
       (row, model, [name, state, requests, many, p50, p95, p99, labels, good]) => {
@@ -160,26 +160,31 @@
     };
     tile("requests", format.number(now.requests_s), "/s", `${format.number(now.rows_s)} rows/s${now.rows_total ? ` · ${format.number(now.rows_total)} in all` : ""}`, past.times, past.values.requests);
     const [p95, unit] = now.times ? format.span(now.times.p95) : [format.NONE, "ms"];
-    const late = now.times ? `p50 ${format.milliseconds(now.times.p50)} · p99 ${format.milliseconds(now.times.p99)}` : "nothing scored in 30 s";
+    const late = now.times ? percentiles(now.times) : "nothing scored in 30 s";
     tile("p95", p95, unit, late, past.times, past.values.p95);
-    const { lately, accuracy } = now;
-    const live = lately || accuracy;
+    const live = now.lately;
     const slots = now.over_time;
     tile(
       "accuracy",
       live ? (live.share * 100).toFixed(1) : format.NONE,
       "%",
-      live ? `${between(live.low, live.high)} · n ${format.number(live.joined)}${lately ? " · 5 min" : " · in all"}` : "no labels yet",
+      live ? `${between(live.low, live.high)} · n ${format.number(live.joined)}` : now.joined ? "no labels in 5 min" : "no labels yet",
       slots.map(([at]) => at + 5),
       slots.map(([, n, right]) => right / n),
     );
     tile("mae", format.number(now.mae), "", now.mae === null ? "no labels yet" : `RMSE ${format.number(now.rmse)} · all labels`, now.errors.map(([at]) => at + 5), now.errors.map(([, , mae]) => mae));
-    tile("labels", format.count(now.joined), "", now.rows_total ? `${format.percent(Math.min(1, now.joined / now.rows_total))} of rows scored` : "joined to their predictions");
+    const counted = slots.length ? slots : now.errors;
+    tile("labels", format.count(now.joined), "", now.rows_total ? `${format.percent(Math.min(1, now.joined / now.rows_total))} of rows scored` : "joined to their predictions", counted.map(([at]) => at + 5), counted.map(([, n]) => n));
     tile("ece", format.known(now.calibration_error) ? (now.calibration_error * 100).toFixed(2) : format.NONE, "%", now.calibration.length ? "expected, over 10 bins" : "no labels yet");
     tile("r2", format.known(now.r2) ? now.r2.toFixed(3) : format.NONE, "", "since the first label", now.errors.map(([at]) => at + 5), now.errors.map(([, , , r2]) => r2));
     const scores = Object.entries(now.scores);
     const [[name, value] = ["", null]] = scores.sort(([a], [b]) => (b === "accuracy" || b === "r2") - (a === "accuracy" || a === "r2"));
     tile("heldout", format.metric(value), name, scores.slice(1, 3).map(([one, of]) => `${one} ${format.metric(of)}`).join(" · ") || "when it was trained");
+  }
+
+  function percentiles({ p50, p99 }) {
+    const [[low, of], [high, unit]] = [p50, p99].map(headrace.format.span);
+    return `p50 ${low}${of === unit ? "" : ` ${of}`} · p99 ${high} ${unit}`;
   }
 
   /* charts over time */

@@ -16,7 +16,7 @@ from headrace.dashboard.layout import Page, card, chart, hint, legend, marks, ta
 TILES = (
     ("requests", "Requests", "/s", ""),
     ("p95", "Latency p95", "ms", ""),
-    ("accuracy", "Accuracy", "%", "for-classes"),
+    ("accuracy", "Accuracy, 5 min", "%", "for-classes"),
     ("mae", "Mean absolute error", "", "for-values"),
     ("labels", "Labels joined", "", ""),
     ("ece", "Calibration error", "%", "for-classes"),
@@ -47,7 +47,7 @@ def _fleet() -> html.Section:
     return card(
         "fleet",
         "Models",
-        "in service, or with traffic in the last 5 min; choose one",
+        "in service, or with traffic in the last 5 min; accuracy with its 95 % interval",
         [
             table(
                 "fleet",
@@ -57,10 +57,10 @@ def _fleet() -> html.Section:
                     ("Requests/s", "num"),
                     ("Rows/s", "num wide"),
                     ("p50", "num wide"),
-                    ("p95", "num"),
+                    ("p95", "num wide"),
                     ("p99", "num wide"),
                     ("Labels", "num wide"),
-                    ("Quality, 95 % interval", "num"),
+                    ("Quality", "num"),
                 ],
                 label="Models",
             ),
@@ -159,7 +159,7 @@ def _right() -> list[html.Section]:
         card(
             "model-confusion",
             "Confusion matrix",
-            "counts since the first label; choose a cell for its share, and to see its mistakes",
+            "counts since the first label; choose a cell to see more",
             [
                 html.Div(id="confusion", className="matrix"),
                 html.P(id="cell-said", className="said number", role="status"),
