@@ -10,6 +10,9 @@ from headrace.positions import Position
 if TYPE_CHECKING:
     from headrace.bus.bus import GroupState
 
+EXAMINED = ("appendfsync", "no-appendfsync-on-rewrite", "client-output-buffer-limit", "bind")
+NEEDED = ("XAUTOCLAIM", "XCLAIM", "XGROUP", "EVALSHA", "MEMORY")
+
 
 def _plain(raw: Any) -> dict[str, Any]:
     return {key.decode() if isinstance(key, bytes) else key: value for key, value in raw.items()}
@@ -95,3 +98,29 @@ async def health(client: Any) -> ServerView:
         operations=float(seen.get("instantaneous_ops_per_sec", 0)),
         durability=durability,
     )
+
+
+async def examine(client: Any) -> tuple[dict[str, str], dict[str, str] | None, list[str]]:
+    """INFO; those of the server's settings that matter, None where CONFIG is forbidden; commands it lacks."""
+    import redis.exceptions as redis_errors
+
+    try:
+        seen = {key: _text(value) for key, value in _plain(await client.info()).items()}
+    except redis_errors.ResponseError:
+        seen = {}
+    config: dict[str, str] | None = {}
+    try:
+        for name in EXAMINED:
+            found = _plain(await client.config_get(name)).items()
+            config |= {key: _text(value) for key, value in found}  # type: ignore[operator]
+    except redis_errors.ResponseError:
+        config = None
+    lacking = []
+    for name in NEEDED:
+        try:
+            raw = await client.execute_command("COMMAND INFO", name)
+        except redis_errors.ResponseError:
+            break
+        if not raw or (isinstance(raw, list) and raw[0] is None):
+            lacking.append(name)
+    return seen, config, lacking

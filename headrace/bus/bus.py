@@ -322,6 +322,13 @@ class Bus:
         async with answered(self.settings):
             return await health(self._client)
 
+    async def examine(self) -> tuple[dict[str, str], dict[str, str] | None, list[str]]:
+        """What `headrace doctor` asks: INFO, settings (None where they are forbidden), commands the server lacks."""
+        from headrace.bus.ask import examine
+
+        async with answered(self.settings):
+            return await examine(self._client)
+
     async def trim(self, channel: str, partition: int, *, before_ms: int, keep_bytes: int) -> int:
         """Remove entries that no group needs and that are older than `before_ms` or beyond `keep_bytes`: how many."""
         length = await self.length(channel, partition)

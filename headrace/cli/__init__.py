@@ -37,6 +37,10 @@ SECTIONS = {
         "traffic": "Send the demo's trainings and requests.",
         "server": "Run the embedded server in the foreground.",
     },
+    "Operations": {
+        "doctor": "Examine the server and this machine, and say what to do.",
+        "acl": "Print users of the server by role, with the rights that each needs.",
+    },
 }
 
 main = Root(
