@@ -20,6 +20,7 @@
   const STALE_S = 3;
   const WINDOWS = [60, 300, 900];
   const LATEST_MS = 1e14;
+  const LATE_MS = 30_000;
   const pages = (headrace.pages ??= {});
   const page = { root: null, name: "", seen: new Set(), paused: false, pausedAt: 0, asked: false, slow: 0 };
   let connection = null;
@@ -281,6 +282,7 @@
     watcher.disconnect();
     page.root = root;
     page.name = root ? root.dataset.page : "";
+    Object.assign(page, { bound: performance.now(), late: true });
     if (!root) return;
     if (!connection.frozen) view.chosen = keep(new URLSearchParams(location.search));
     if (momentIn(view.chosen) !== connection.wanted) connection.travel(momentIn(view.chosen));
@@ -312,6 +314,15 @@
     return chosen;
   }
 
+  /** Whether what stands still must be drawn again: Dash brings charts in its own time, after what is to be drawn. */
+  function lateCharts() {
+    const late = page.root && performance.now() - page.bound < LATE_MS &&
+      [...page.root.querySelectorAll(".dash-graph")].some((graph) => !graph.querySelector(".js-plotly-plot")?.layout);
+    const again = (late || page.late) && (page.paused || connection.wanted !== null);
+    page.late = late;
+    return Boolean(again);
+  }
+
   function start() {
     store = headrace.store;
     const onNews = (message) => {
@@ -331,7 +342,7 @@
     document.addEventListener("visibilitychange", () => repaint());
     setInterval(() => {
       bind();
-      repaint();
+      repaint(lateCharts());
     }, TICK_MS);
   }
 
