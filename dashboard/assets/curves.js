@@ -9,7 +9,9 @@
 
   function drawnMetrics(available) {
     const asked = headrace.runs.list(choice("metrics")).filter((name) => available.includes(name));
-    return (asked.length ? asked : available.slice(0, AT_FIRST)).slice(0, METRICS);
+    if (asked.length) return asked.slice(0, METRICS);
+    const first = available.filter((name) => name === choice("metric"));
+    return [...first, ...available.filter((name) => !first.includes(name))].slice(0, AT_FIRST);
   }
 
   const smoothing = () => Math.min(100, Math.max(0, Number(choice("smooth", String(SMOOTHING))) || 0));
@@ -135,5 +137,22 @@
     headrace.view.set("metrics", runs.text(now.includes(name) ? now.filter((one) => one !== name) : [...now, name]));
   }
 
-  headrace.curves = { draw, toggle, smoothing };
+  /** What can be taken along of the pictures: every point as it was logged, within the zoom. */
+  function points() {
+    const found = [];
+    for (const box of byId("plots").children) {
+      const picture = headrace.plot.shown(box.lastElementChild);
+      if (!picture) continue;
+      const metric = box.firstElementChild.textContent;
+      for (const { key, name, x, y, faint, low, high } of picture.series) {
+        x.forEach((at, i) => {
+          if (picture.range && (at < picture.range[0] || at > picture.range[1])) return;
+          found.push({ metric, run: key, name, [picture.kind === "time" ? "time" : picture.kind === "age" ? "since_start_s" : "step"]: at, value: (faint || y)[i], smallest: low?.[i] ?? null, largest: high?.[i] ?? null });
+        });
+      }
+    }
+    return found;
+  }
+
+  headrace.curves = { points, draw, toggle, smoothing };
 })((window.headrace = window.headrace || {}));

@@ -41,21 +41,30 @@
 
   /** The runs that are drawn: those ticked, or while none is, those that run, or the last that ended. */
   function chosen() {
-    const ticked = list(headrace.view.get("runs")).slice(0, CHOSEN);
-    if (ticked.length) return ticked;
+    const asked = ticked().slice(0, CHOSEN);
+    if (asked.length) return asked;
     const having = [...all().values()].filter((line) => Object.keys(line.metrics).length && !line.candidates);
     const running = having.filter((line) => line.state === "running").sort((a, b) => b.started - a.started);
     const ended = having.filter((line) => !goesOn(line)).sort((a, b) => b.ended - a.ended);
     return (running.length ? running.slice(0, ALONE) : ended.slice(0, 4)).map((line) => line.run);
   }
 
-  const ticked = () => list(headrace.view.get("runs"));
+  /** The runs ticked; other pages lead here with one, as `run`. */
+  function ticked() {
+    const one = headrace.view.get("run");
+    return list(headrace.view.get("runs")).concat(one ? [one] : []);
+  }
+
+  /** Tick these, and no others. */
+  function tick(all) {
+    headrace.view.set("run", "");
+    headrace.view.set("runs", text(all));
+  }
 
   /** Tick a run or take it off; the first tick starts from nothing. */
   function toggle(run) {
     const now = ticked();
-    const next = now.includes(run) ? now.filter((one) => one !== run) : [...now, run].slice(-CHOSEN);
-    headrace.view.set("runs", text(next));
+    tick(now.includes(run) ? now.filter((one) => one !== run) : [...now, run].slice(-CHOSEN));
   }
 
   /** Colour and dashes of each run, kept while it is drawn. */
@@ -202,5 +211,5 @@
       .map(([, item]) => item);
   }
 
-  headrace.runs = { CHOSEN, CLOCK, all, chosen, ticked, toggle, style, curves, detail, prune, title, param, goesOn, isSmaller, order, list, text, windowed, headings, sorted };
+  headrace.runs = { CHOSEN, CLOCK, all, chosen, ticked, tick, toggle, style, curves, detail, prune, title, param, goesOn, isSmaller, order, list, text, windowed, headings, sorted };
 })((window.headrace = window.headrace || {}));

@@ -62,6 +62,8 @@
     headrace.draw.options(byId("search"), names, chosen());
     byId("search").hidden = false;
     const search = model();
+    const past = headrace.store.at !== null && headrace.store.at !== undefined;
+    if (!search && past) put("search-facts", "Candidates are looked up of the present only: go back to live to see them.");
     if (!search) return;
     headrace.draw.options(byId("objective"), search.metrics.map((name) => [name, name]), search.objective);
     drawFacts(search);
@@ -195,5 +197,5 @@
     headrace.view.set("rank", now === key ? `-${key}` : now === `-${key}` ? "" : key);
   }
 
-  headrace.search = { chosen, draw, scrolled, left, rank };
+  headrace.search = { listed: () => order, chosen, draw, scrolled, left, rank };
 })((window.headrace = window.headrace || {}));

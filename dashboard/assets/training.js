@@ -182,7 +182,15 @@
     return made;
   }
 
+  /** What can be taken along of the table: every line that the filter lets through, not only those in view. */
+  function listedLines() {
+    return order.map(({ hay, seen, ...line }) => line);
+  }
+
   function bound() {
+    Object.defineProperty(byId("rows-all-runs"), "shown", { get: listedLines });
+    Object.defineProperty(byId("rows-candidates"), "shown", { get: () => headrace.search.listed() });
+    Object.defineProperty(byId("plots"), "shown", { get: () => headrace.curves.points() });
     field("runs-filter", { class: "select text", type: "search", placeholder: "name, state, parameter=value", "aria-label": "Filter the runs", "data-view": "q" }).value = choice("q");
     field("smooth-slider", { type: "range", min: 0, max: 100, step: 1, "aria-label": "Smoothing", "data-view": "smooth" }).value = headrace.curves.smoothing();
     byId("runs-state").value = choice("state");
@@ -192,7 +200,7 @@
 
   const ACTIONS = {
     tick: (run) => headrace.runs.toggle(run),
-    untick: () => headrace.view.set("runs", ""),
+    untick: () => headrace.runs.tick([]),
     sort: (key) => headrace.view.set("sort", choice("sort") === key ? `-${key}` : choice("sort") === `-${key}` ? "" : key),
     switch: (name) => headrace.view.set(name, choice(name) ? "" : "1"),
     choose: (value, control) => {

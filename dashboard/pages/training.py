@@ -97,7 +97,7 @@ def _curves() -> html.Section:
                 ],
             ),
             html.Div(id="legend-runs", className="legend left"),
-            html.Div(id="plots", className="plots"),
+            html.Div(id="plots", className="plots", **marks(data_export="points")),
         ],
         span="w12",
         empty=hint("No curve yet: none of these runs has logged a metric."),
@@ -114,7 +114,11 @@ def _search() -> html.Section:
             html.Div(
                 className="search-grid",
                 children=[
-                    _picture("parallel", "Parameters of all candidates", "orange: the best; drag along an axis to pick a span"),
+                    _picture(
+                        "parallel",
+                        "Parameters of all candidates",
+                        "orange: the best; drag along an axis to pick a span",
+                    ),
                     _picture("best-so-far", "Best so far", "each dot one candidate, by number"),
                     _picture("rungs", "Rungs", "each line one candidate, from rung to rung"),
                 ],
