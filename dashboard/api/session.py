@@ -1,7 +1,7 @@
 """Signing in and out, and what the page asks to know what its reader may do.
 
-GET  /sign-in       the form                     POST /sign-out   ends the session, everywhere at once
-POST /sign-in       a new session, or the form   GET  /api/session   the role, empty for nobody; a longer session in time
+GET  /sign-in   the form                     POST /sign-out      ends the session for every holder of its cookie
+POST /sign-in   a new session, or the form   GET  /api/session   the role, empty for nobody; a longer session in time
 """
 
 from __future__ import annotations

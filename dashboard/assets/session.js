@@ -5,9 +5,10 @@
 "use strict";
 (function (headrace) {
   const LONGER_MS = 15 * 60_000;
-  const LOOK_MS = 5_000;
+  const LOOK_MS = 1_000;
+  const AWAY_TICKS = 5;
   const SOON_MS = 100;
-  const state = { asked: 0, busy: false, shown: "" };
+  const state = { asked: 0, busy: false, shown: "", away: 0 };
   headrace.role = "";
 
   function base() {
@@ -72,8 +73,8 @@
 
   function look() {
     const away = headrace.connection && !headrace.connection.open;
-    if (Date.now() - state.asked > LONGER_MS || !state.session || (away && state.lost)) ask();
-    state.lost = away;
+    state.away = away ? state.away + 1 : 0;
+    if (Date.now() - state.asked > LONGER_MS || state.away % AWAY_TICKS === 1) ask();
   }
 
   function start() {

@@ -96,13 +96,15 @@ async def test_the_form_fits_a_phone_in_both_themes(locked: StoryPage, opened: O
     assert sum(map(int, re.findall(r"\d+", dark)[:3])) < 300
 
 
-async def test_an_open_page_goes_to_the_form_when_its_session_is_over(locked: StoryPage, opened: Opens) -> None:
-    page = await opened(locked.url)
+async def test_an_open_page_goes_to_the_form_when_its_session_is_over(locked: StoryPage, browser: Browser) -> None:
+    page = await browser.new_page()
+    await page.goto(locked.url)
     await sign_in(page, VIEWER)
     await live(page)
     own = locked.url.removesuffix("/deep/headrace/")
     await page.request.post(f"{locked.url}sign-out", headers={"origin": own})
     await expect(page).to_have_title("Sign in · headrace", timeout=20_000)
+    await page.close()
 
 
 async def test_no_page_asks_for_more_than_its_policy_allows(locked: StoryPage, browser: Browser) -> None:

@@ -456,6 +456,14 @@ class TestSocket:
                 await client.post("/sign-out")
                 assert await self.code(socket) == SIGNED_OUT
 
+    @pytest.mark.parametrize("path", ["deep/headrace/live", "live"])
+    async def test_it_opens_under_a_prefix(self, path: str) -> None:
+        async with StoryPage(StoryBus(Settings(), Story(), past_s=2), prefix="/deep/headrace") as page:
+            root = page.url.removesuffix("deep/headrace/")
+            async with connect(root.replace("http", "ws") + path, origin=Origin(root.rstrip("/"))) as socket:
+                await socket.send('{"ping": 1}')
+                assert "pong" in str(await socket.recv())
+
     async def test_a_socket_ends_with_its_session(self) -> None:
         bus = StoryBus(Settings(), Story(), past_s=0)
         app = create_app(bus.settings, bus, passwords=BOTH)
@@ -538,6 +546,15 @@ class TestPrefix:
                 assert (await client.get(through(link), headers=note)).status_code == 200, link
             for path in ("api/frame", "api/session", "_dash-layout", "_dash-dependencies", "metrics", "healthz"):
                 assert (await client.get(through(f"/deep/headrace/{path}"), headers=note)).status_code == 200, path
+            called = {
+                "output": "content.children",
+                "outputs": {"id": "content", "property": "children"},
+                "inputs": [{"id": "address", "property": "pathname", "value": "/deep/headrace/training"}],
+                "changedPropIds": ["address.pathname"],
+            }
+            update = through("/deep/headrace/_dash-update-component")
+            answer = await client.post(update, json=called, headers={"origin": HOME, **note})
+            assert "page-training" in answer.text
             out = await client.post(through("/deep/headrace/sign-out"), headers={"origin": HOME, **note})
             assert out.headers["location"] == "/deep/headrace/sign-in"
 
