@@ -2,6 +2,9 @@
 "use strict";
 (function (headrace) {
   const SIGNS = { scorer: "blue", aggregator: "green", dashboard: "purple", gateway: "orange", publisher: "sky" };
+  const FEW = 10;
+  const SOON_S = 3_600;
+  const DAY_S = 86_400;
   const byId = (id) => document.getElementById(id);
   const put = (id, text) => headrace.draw.write(byId(id), text);
   const el = (...words) => headrace.draw.element(...words);
@@ -87,9 +90,12 @@
 
   const perSecond = (value) => (value ? `${headrace.format.number(value)}/s` : "0");
 
+  /** Whether more comes than goes, and enough waits for that to mean something. */
+  const grows = (group) => group.drain_s === null && group.lag + group.in_flight >= Math.max(FEW, group.committed_s);
+
   function drains(group) {
     if (group.lag + group.in_flight === 0) return "empty";
-    if (group.drain_s === null) return "grows ▲";
+    if (group.drain_s === null) return grows(group) ? "grows ▲" : headrace.format.NONE;
     return group.drain_s < 1 ? "< 1 s" : headrace.format.duration(group.drain_s);
   }
 
@@ -110,7 +116,7 @@
         return [name, cell("num number strong"), trendCell(), ...["num number wide", "num number", "num number wide", "num number", "num number wide", "num number wide", "num number"].map((kind) => cell(kind))];
       },
       ([name, depth, line, flight, oldest, comes, goes, again, dead, drain], group, row) => {
-        draw.mark(row, "state", group.lag + group.in_flight && group.drain_s === null ? "stalled" : "up");
+        draw.mark(row, "state", grows(group) ? "stalled" : "up");
         pick(row, name.children[1], "group", group.key, group.key === chosen.key);
         draw.write(name.children[1], `${group.channel} → ${group.group}`);
         draw.write(name.children[2], `${format.count(group.total)} committed`);
@@ -124,7 +130,7 @@
         draw.write(dead, group.dead_s ? `${format.count(group.dead_total)} · ${perSecond(group.dead_s)}` : format.count(group.dead_total));
         draw.mark(dead, "kind", group.dead_s ? "bad" : "");
         draw.write(drain, drains(group));
-        draw.mark(drain, "kind", group.lag + group.in_flight && group.drain_s === null ? "warn" : "");
+        draw.mark(drain, "kind", grows(group) ? "warn" : "");
       },
     );
     put("more-groups", shown.cut.groups ? `and ${shown.cut.groups} more` : "");
@@ -268,16 +274,27 @@
 
   /* the group that was chosen */
 
+  const drawn = new Map();
+
+  /** The time axis in whole seconds: once a second is often enough for charts of which five are in view at once. */
+  const range = () => {
+    const until = Math.floor(headrace.clock.end());
+    return [headrace.charts.local(until - headrace.clock.seconds()), headrace.charts.local(until)];
+  };
+
+  const tick = () => Math.floor(headrace.clock.end());
+
   function chart(name, lines, force) {
     const { charts, draw } = headrace;
+    if (!force && drawn.get(name) === `${tick()}/${lines[0].key}`) return;
     const traces = [];
     const entries = [];
-    for (const { key, title, colour, more } of lines) {
+    for (const { key, title, colour, more, scale = 1 } of lines) {
       const [times, values] = series(key);
-      traces.push(charts.line(title, times.map(charts.local), values, colour, { key, ...more }));
+      traces.push(charts.line(title, times.map(charts.local), values.map((value) => value * scale), colour, { key, ...more }));
       entries.push(charts.entry(key, title, colour));
     }
-    charts.draw(name, traces, headrace.clock.range(), [headrace.store.time, lines.map((line) => line.key)], force);
+    if (charts.draw(name, traces, range(), [tick(), lines.map((line) => line.key)], force)) drawn.set(name, `${tick()}/${lines[0].key}`);
     const box = byId(`legend-${name}`);
     if (box) draw.legend(box, entries);
   }
@@ -318,10 +335,7 @@
 
   const drawAge = ofGroup("group-age-card", (group, force) => {
     const { sky } = headrace.theme.colours();
-    const [times, values] = series(`oldest:${group.key}`);
-    const { charts } = headrace;
-    const line = charts.line("s", times.map(charts.local), values.map((ms) => ms / 1000), sky, { key: "oldest", ...filled(sky) });
-    charts.draw("group-age", [line], headrace.clock.range(), [headrace.store.time, group.key], force);
+    chart("group-age", [{ key: `oldest:${group.key}`, title: "s", colour: sky, more: filled(sky), scale: 0.001 }], force);
   });
 
   const drawTrouble = ofGroup("group-trouble-card", (group, force) => {
@@ -368,7 +382,7 @@
     const { memory_bytes: used, limit_bytes: limit, full_s: full } = shown.server;
     put("room-used", limit ? `${format.bytes(used)} of ${format.bytes(limit)}` : format.bytes(used));
     put("room-left", limit ? `${format.bytes(Math.max(0, limit - used))} · ${format.percent(Math.max(0, 1 - used / limit), 0)}` : "no limit is set");
-    put("room-full", full === null ? "does not fill" : format.duration(full));
+    put("room-full", full === null ? "does not fill" : full > DAY_S ? "not within a day" : format.duration(full));
     byId("room-meter").hidden = !limit;
     byId("room-meter-bar").style.width = `${limit ? Math.min(100, (100 * used) / limit).toFixed(1) : 0}%`;
     if (!channel) return;
@@ -438,7 +452,7 @@
     const said = first ? `${first.text || first.name}${alerts.length > 1 ? ` · and ${alerts.length - 1} more` : ""}` : "No alerts";
     draw.write(box.firstElementChild, old ? `Last known: ${said}` : said);
     const limit = server.limit_bytes;
-    put("queues-room", limit ? `server memory ${format.percent(server.memory_bytes / limit, 0)} used${server.full_s === null ? "" : `, full in ${format.duration(server.full_s)}`}` : "");
+    put("queues-room", limit ? `server memory ${format.percent(server.memory_bytes / limit, 0)} used${server.full_s === null || server.full_s > SOON_S ? "" : `, full in ${format.duration(server.full_s)}`}` : "");
   }
 
   const CARDS = {

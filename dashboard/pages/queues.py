@@ -140,7 +140,7 @@ def _group() -> list[html.Section]:
         card(
             "group-trouble-card",
             "Failures",
-            "retries and dead letters a second",
+            "a second",
             [chart("group-trouble", figures.few(), "Retries and dead letters a second over time")],
             span="w4",
             aside=[legend("group-trouble")],
