@@ -16,7 +16,7 @@ FITS = import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c '$(FITS)' >/dev/null 2>&1 && { echo "$$p"; exit; }; done)
 
-.PHONY: help install demo test check chaos soak bench bench-quick format lock clean python
+.PHONY: help install demo test check audit chaos soak bench bench-quick format lock clean python
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="..."]'
@@ -42,6 +42,14 @@ chaos: $(STAMP) ## inflict hundreds of faults on a running pipeline and balance 
 soak: $(STAMP) ## ten minutes at 80 % of the capacity, while nothing may grow
 	@$(BIN)/python -m tests.chaos.soak $(ARGS)
 
+# The auditor lives in an environment of its own, as the resolver does.
+audit: python ## compare the locked packages with the published advisories
+	@test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && \
+		.audit/bin/pip install -qq --disable-pip-version-check pip-audit; } || { rm -rf .audit; \
+		echo 'The auditor cannot be installed without a package index: nothing was found out.' >&2; exit 1; }
+	@.audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.lock $(ARGS) || { status=$$?; \
+		echo 'Advisories were found, or could not be asked for (see above).' >&2; exit $$status; }
+
 bench: $(STAMP) ## run the benchmarks (ARGS="--help" lists them)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
@@ -64,7 +72,7 @@ lock: python ## make the two lock files again from pyproject.toml (UPGRADE=1 tak
 	@$(RESOLVE) $(addprefix --extra ,$(IMAGE_EXTRAS)) --constraint requirements.lock --output-file requirements-image.lock
 
 clean: ## remove the environment, caches and build products
-	@rm -rf $(VENV) .lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov \
+	@rm -rf $(VENV) .lock .audit .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov \
 		build dist *.egg-info
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
