@@ -69,7 +69,7 @@
 
   /** One picture in each animation frame: no long task, however many there are. */
   function drawNext() {
-    const one = page.root?.isConnected && page.queue.shift();
+    const one = page.root?.isConnected && page.queue?.shift();
     if (!one) return;
     one(page.pictureForce);
     if (page.queue.length) requestAnimationFrame(drawNext);
@@ -279,6 +279,7 @@
     if (root === page.root) return;
     if (page.root) shown().left?.();
     page.seen.clear();
+    page.queue = []; // what is still to be drawn is of the page that was left
     watcher.disconnect();
     page.root = root;
     page.name = root ? root.dataset.page : "";
