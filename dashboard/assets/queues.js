@@ -369,7 +369,7 @@
     put("law-ratio", little.ratio === null ? format.NONE : `${little.ratio.toFixed(2)} `);
     put("law-verdict", VERDICTS[little.verdict]);
     draw.mark(byId("little-card"), "verdict", little.verdict);
-    const place = little.ratio ? 50 + (50 * Math.log(little.ratio)) / Math.log(9) : 50;
+    const place = little.ratio ? 50 + (50 * Math.log(little.ratio)) / Math.log(3) : 50;
     byId("law-mark").style.left = `${Math.min(98, Math.max(2, place)).toFixed(1)}%`;
   });
 
