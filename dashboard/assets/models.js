@@ -179,7 +179,7 @@
     tile("r2", format.known(now.r2) ? now.r2.toFixed(3) : format.NONE, "", "since the first label", now.errors.map(([at]) => at + 5), now.errors.map(([, , , r2]) => r2));
     const scores = Object.entries(now.scores);
     const [[name, value] = ["", null]] = scores.sort(([a], [b]) => (b === "accuracy" || b === "r2") - (a === "accuracy" || a === "r2"));
-    tile("heldout", format.metric(value), name, scores.slice(1, 3).map(([one, of]) => `${one} ${format.metric(of)}`).join(" · ") || "when it was trained");
+    tile("heldout", format.metric(value), "", [name, ...scores.slice(1, 3).map(([one, of]) => `${one} ${format.metric(of)}`)].join(" · "));
   }
 
   function percentiles({ p50, p99 }) {
@@ -528,10 +528,13 @@
     const { draw, format } = headrace;
     const known = versions();
     emptied("model-versions", Boolean(known) && !known.rows.length);
-    if (!known) return;
+    byId("changes-title").hidden = !known || !known.changes.length;
+    if (!known) {
+      byId("rollback").disabled = true;
+      return;
+    }
     const why = mayNot();
     put("versions-why", why);
-    byId("versions-why").hidden = !why;
     const back = byId("rollback");
     back.disabled = Boolean(why) || !known.back;
     draw.write(back, known.back ? `Roll back to version ${known.back}` : "Roll back");
@@ -569,7 +572,6 @@
       },
     );
     put("more-versions", known.cut ? `and ${known.cut} older ones` : "");
-    byId("changes-title").hidden = !known.changes.length;
     draw.fill(byId("changes"), known.changes.length, () => {
       const line = el("li");
       line.append(el("b"), el("span"), el("small", "number"));

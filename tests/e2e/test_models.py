@@ -70,7 +70,7 @@ async def test_a_classifier_is_shown_with_the_numbers_of_its_section(served: Sto
             """[document.querySelector("#brief-labels b").textContent.replaceAll(",", ""),
                 headrace.store.sections["quality:digits@3"].joined]""",
         )
-        return int(shown) == meant
+        return int(shown) == int(meant)
 
     await wait_until(same, description="the labels shown to be those of the section")
     one = await script(page, "headrace.store.sections.models.lines[1].accuracy")

@@ -145,8 +145,7 @@ def test_trails_are_bounded_and_the_sections_of_the_page_stay_small() -> None:
     state = state_of(models=crowd)
     assert state.trails.get("model-0@1") is None
     assert state.trails.get(f"model-{MOST + 49}@1") is not None
-    story, sections = Story(), sections_of(folded(*(Story().frame(NOW + n / 4, n) for n in range(1200))))
-    assert story
+    sections = sections_of(folded(*(Story().frame(NOW + n, n) for n in range(320))))
     for name, most in (("quality:digits@3", 8_000), ("quality:diabetes@1", 8_000), ("trail:300:digits@3", 20_000)):
         made = sections.section(name)
         assert made is not None
