@@ -6,6 +6,7 @@ Without Chromium these tests are skipped, visibly; HEADRACE_REQUIRE_BROWSER=1 ma
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -81,7 +82,7 @@ async def opened(browser: Browser) -> AsyncIterator[Opens]:
         own = urlsplit(url).netloc
 
         def on_console(message: ConsoleMessage) -> None:
-            gone = outage and ("ERR_CONNECTION" in message.text or "WebSocket" in message.text)
+            gone = outage and re.search("ERR_CONNECTION|WebSocket|status of 503", message.text)
             if message.type in ("error", "warning") and not gone:
                 complaints.append(message.text)
 

@@ -13,6 +13,7 @@ from playwright.async_api import Page, expect
 from headrace.events import AlertView
 from headrace.settings import Settings
 from headrace.testing import wait_until
+from tests.e2e.acting import live, missing, place, script, until
 from tests.e2e.conftest import Opens
 from tests.unit.frames import Story, StoryBus, StoryPage
 
@@ -30,42 +31,11 @@ async def served() -> AsyncIterator[StoryPage]:
         yield page
 
 
-async def live(page: Page) -> None:
-    await expect(page.locator("#pill")).to_have_attribute("data-state", "live", timeout=20_000)
-
-
-async def script(page: Page, text: str) -> Any:
-    return await page.evaluate(text)
-
-
-async def until(page: Page, text: str) -> None:
-    """Wait for an expression to be true. Not by the page itself, whose policy forbids eval."""
-
-    async def holds() -> bool:
-        return bool(await script(page, text))
-
-    await wait_until(holds, 30, text)
-
-
 async def range_of(page: Page, chart: str) -> list[Any]:
     found: list[Any] = await script(
         page, f"[...document.querySelector('#chart-{chart} .js-plotly-plot').layout.xaxis.range]"
     )
     return found
-
-
-async def place(page: Page) -> tuple[int, float]:
-    """Number and time of the newest frame that the page has."""
-    number, time = await script(page, "[headrace.store.number, headrace.store.time]")
-    return number, time
-
-
-async def missing(page: Page, since: tuple[int, float]) -> int:
-    """Frames after `since` that the page does not have."""
-    number, have = await script(
-        page, f"[headrace.store.number, headrace.store.tiers[0].times.filter((t) => t > {since[1]}).length]"
-    )
-    return int(number - since[0] - have)
 
 
 async def test_numbers_move_and_are_those_of_the_frame(served: StoryPage, opened: Opens) -> None:

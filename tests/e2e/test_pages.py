@@ -1,0 +1,119 @@
+"""Every page: readable by everybody, in both themes and at every width; one leads to the other with what was chosen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+
+from headrace.dashboard.pages import PAGES
+from headrace.settings import Settings
+from tests.e2e.acting import live, script, show, until
+from tests.e2e.conftest import Opens
+from tests.unit.frames import Story, StoryBus, StoryPage
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+
+NAMES = [page.name for page in PAGES]
+WIDTHS = (320, 390, 768, 1024, 1280)
+TALL = 2600
+AUDIT = """async () => {
+  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+  const where = ({ target, any }) => `${target}: ${any.map(({ message }) => message)}`;
+  return violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .map(({ id, nodes }) => `${id} at ${nodes.slice(0, 4).map(where).join(" | ")}`);
+}"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served() -> AsyncIterator[StoryPage]:
+    """A dashboard with ninety seconds of a story behind it."""
+    async with StoryPage(StoryBus(Settings(), Story(), past_s=90)) as page:
+        yield page
+
+
+async def settled(page: Page) -> None:
+    """Wait until what is in view was drawn: two pictures a second, one card in each animation frame."""
+    number = await script(page, "headrace.store.number")
+    await until(page, f"headrace.store.number > {number + 3}")
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+async def test_no_page_has_a_serious_barrier(served: StoryPage, opened: Opens, theme: str) -> None:
+    """The rules of axe-core, https://github.com/dequelabs/axe-core."""
+    page = await opened(served.url, height=TALL, theme=theme)
+    await live(page)
+    tools = await page.context.new_cdp_session(page)
+    await tools.send("Page.setBypassCSP", {"enabled": True})
+    await page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
+    found: dict[str, Any] = {}
+    for name in NAMES:
+        await show(page, name)
+        await settled(page)
+        found[name] = await page.evaluate(AUDIT)
+    assert {name: barriers for name, barriers in found.items() if barriers} == {}
+
+
+async def test_no_page_scrolls_sideways_at_any_width(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url, width=WIDTHS[0], height=TALL)
+    await live(page)
+    wide = {}
+    for name in NAMES:
+        await show(page, name)
+        await settled(page)
+        for width in WIDTHS:
+            await page.set_viewport_size({"width": width, "height": TALL})
+            await until(page, f"innerWidth === {width}")
+            reach = await script(page, "document.documentElement.scrollWidth")
+            if reach > width:
+                wide[name, width] = reach
+    assert wide == {}
+
+
+async def test_the_page_that_is_up_is_in_view_in_the_navigation_of_a_phone(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url + NAMES[-1], width=390, height=800)
+    await live(page)
+    for name in (NAMES[-1], NAMES[0]):
+        await show(page, name)
+        await until(
+            page,
+            f"(() => {{ const link = document.getElementById('to-{name}').getBoundingClientRect(); "
+            "const strip = document.getElementById('nav').getBoundingClientRect(); "
+            "return link.left >= strip.left - 1 && link.right <= strip.right + 1; })()",
+        )
+        await expect(page.locator(f"#to-{name}")).to_have_attribute("aria-current", "page")
+
+
+async def test_tiles_cards_and_rows_lead_to_their_pages_with_what_was_chosen(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url + "?window=300", height=TALL)
+    await live(page)
+    await script(page, "window.sameDocument = true")
+    for leading, address in (
+        ("#tile-depth h2 a", r"/queues\?window=300$"),
+        ("#tile-errors h2 a", r"/dead\?window=300$"),
+        ("#title-training a", r"/training\?(?=.*metric=loss)(?=.*window=300)"),
+        ("#title-models a", r"/models\?(?=.*model=digits%403)(?=.*window=300)"),
+        ("#rows-runs tr:first-child a", r"/training\?(?=.*run=)(?=.*window=300)"),
+        ("#rows-models tr:nth-child(2) a", r"/models\?(?=.*model=)(?=.*window=300)"),
+    ):
+        await page.locator(leading).click(timeout=20_000)
+        await expect(page).to_have_url(re.compile(address))
+        await show(page, "overview")
+    assert await script(page, "window.sameDocument") is True
+
+
+async def test_what_was_chosen_is_there_again_after_going_back(served: StoryPage, opened: Opens) -> None:
+    page = await opened(served.url + "?window=300")
+    await live(page)
+    await page.locator("#tile-errors h2 a").click()
+    await expect(page.locator("#page-dead")).to_be_attached()
+    await page.go_back()
+    await expect(page.locator("#page-overview")).to_be_attached()
+    await expect(page.locator("[data-do=window][aria-pressed=true]")).to_have_text("5 m")
+    await live(page)
