@@ -113,7 +113,8 @@ def create_app(
     dead.add_routes(app, feed)
     session.add_routes(app, door, settings.prefix, prefix)
     pages = add_pages(app, settings, prefix)
-    pages._setup_server()  # Dash would do it when `/` is first asked for: a link to another page had no scripts before
+    # Dash does it when `/` is first asked for: who came by a link to another page had no scripts before.
+    pages._setup_server()  # type: ignore[no-untyped-call]
     app.add_middleware(Compression)
     app.add_middleware(Access, door=door, prefix=prefix)
     app.add_middleware(Limits)

@@ -9,7 +9,7 @@ of a Redis Cluster. `C` stands for a channel, `P` for a partition:
     PREFIX:{P}:C:seen:ID           string   an id taken in from plain PUBLISH;                                  TTL
     PREFIX:{P}:second:S            hash     counters of Unix second S;                                          TTL
     PREFIX:{P}:await:M             hash     predictions of Unix minute M that wait for a label;                 TTL
-    PREFIX:{P}:state:NAME          hash     saved state of the aggregator
+    PREFIX:{P}:state:NAME          hash     saved state of the aggregator, and what became of dead letters
     PREFIX:{P}:lease:NAME          string   who leads;                                                          TTL
     PREFIX:{P}:C:live              pub/sub  the live side: envelopes [EPOCH, [POSITION, EVENT, ...]]
     PREFIX:in:C                    pub/sub  plain PUBLISH of JSON events, from anybody
@@ -39,8 +39,8 @@ DEAD: Final = "dead"
 FRAMES: Final = "frames"
 FRAMES_LONG: Final = "frames-long"
 
-PARTITIONED: Final = frozenset({REQUESTS, RESULTS, LABELS, JOINED, TAIL, DEAD})
-"""Channels that one commit of requests or labels writes to; the others have partition 0 only."""
+PARTITIONED: Final = frozenset({REQUESTS, RESULTS, LABELS, JOINED, TAIL, DEAD, ACTIONS})
+"""Channels that one commit about a request or a letter writes to; the others have partition 0 only."""
 
 BUILT_IN: Final = (
     REQUESTS,

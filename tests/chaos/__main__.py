@@ -14,7 +14,7 @@ import click
 from tests.chaos.scenarios import ALL, Scenario, folder_for
 from tests.chaos.stage import Outcome, Size, Stage, prepare_models
 
-FULL = Size(faults=24, requests=60_000, rate=5_000)
+FULL = Size(faults=24, requests=48_000, rate=4_000)
 SHORT = Size(faults=2, requests=3_000, rate=1_500)
 
 
