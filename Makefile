@@ -47,7 +47,7 @@ audit: python ## compare the locked packages with the published advisories
 	@test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && \
 		.audit/bin/pip install -qq --disable-pip-version-check pip-audit; } || { rm -rf .audit; \
 		echo 'The auditor cannot be installed without a package index: nothing was found out.' >&2; exit 1; }
-	@.audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.lock $(ARGS) || { status=$$?; \
+	@.audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock $(ARGS) || { status=$$?; \
 		echo 'Advisories were found, or could not be asked for (see above).' >&2; exit $$status; }
 
 bench: $(STAMP) ## run the benchmarks (ARGS="--help" lists them)

@@ -26,6 +26,7 @@ from headrace.channels import (
     WORKERS,
     Names,
 )
+from headrace.letters import NAME as LETTERS
 
 _CONNECT = ("ping", "select", "reset", "client|setinfo", "client|setname", "client|id")
 _ASK = ("get", "xrange", "xrevrange", "xlen", "xinfo|groups", "xinfo|stream", "xinfo|consumers", "xpending", "time")
@@ -33,6 +34,7 @@ _SCRIPT = ("eval", "evalsha", "exists")
 _LISTEN = ("subscribe", "unsubscribe", "psubscribe", "punsubscribe")
 _APPEND = ("time", "get", "set", "xadd", "xlen", "xinfo|groups", "publish", "hincrby", "expire")
 _CONSUME = ("xreadgroup", "xautoclaim", "xclaim", "xack", "xgroup|create", "xgroup|delconsumer", "hset", "hdel")
+_ACT = ("hset", "hdel", "del")
 _KEEP = ("xtrim", "xgroup|destroy", "hgetall", "hmget", "del", "info", "memory|usage")
 
 
@@ -54,6 +56,8 @@ class Role:
     asks: bool = False
     """Listens to a reply channel of its own."""
     waits_for_labels: bool = False
+    acts: bool = False
+    """Deals with dead letters: their marks, and the lease that parts one action from the next."""
     everything: str = ""
     """`R`: reads every key of the prefix; `RW`: also writes it, and uses every live channel."""
 
@@ -99,8 +103,9 @@ ROLES: dict[str, Role] = {
     ),
     "operator": Role(
         "a dashboard whose operators promote models and send dead letters again",
-        (*_CONNECT, *_SCRIPT, *_APPEND, *_ASK, "subscribe", "unsubscribe", "hgetall", "hmget", "info"),
-        publishes=(ACTIONS, WORKERS, MODELS, REQUESTS),
+        (*_CONNECT, *_SCRIPT, *_APPEND, *_ASK, "subscribe", "unsubscribe", "hgetall", "hmget", "info", *_ACT),
+        publishes=(ACTIONS, WORKERS, MODELS, REQUESTS, LABELS),
+        acts=True,
         hears=(FRAMES, TAIL, ALERTS),
         everything="R",
     ),
@@ -118,7 +123,7 @@ def rules(role: Role, prefix: str, channels: Iterable[str] = ()) -> list[str]:
     `channels` are channels of the user's own that those who publish may publish on as well.
     """
     names = Names(prefix)
-    own = tuple(channels) if RUNS in role.publishes else ()
+    own = tuple(channels) if RUNS in role.publishes or role.acts else ()
     write: list[str] = []
     read: list[str] = []
     live: list[str] = []
@@ -136,20 +141,28 @@ def rules(role: Role, prefix: str, channels: Iterable[str] = ()) -> list[str]:
     live += [names.live(channel) for channel in role.hears]
     if write:
         write.append(f"{names.second(0)}*")
+    if role.acts:
+        write += [names.state(LETTERS), names.lease(LETTERS)]
+    if role.writes:
+        write.append(names.tag(0))  # the key that a commit without a source names
     if role.waits_for_labels:
         write.append(f"{names.waiting(0, 0).removesuffix('0')}*")
     if role.answers or role.asks:
         live.append(names.reply("*"))
     everything = f"{names.prefix}:*"
     if role.everything == "RW":
-        write, live = [everything], [everything]
+        # Who subscribes to a pattern needs that very pattern, not one that covers it.
+        write, live = [everything], [everything, names.intake_pattern]
     elif role.everything == "R":
         read = [everything]
     keys = [f"~{_everywhere(key)}" for key in dict.fromkeys(write)]
     keys += [f"%R~{_everywhere(key)}" for key in dict.fromkeys(read) if key not in write]
     heard = [f"&{_everywhere(name)}" for name in dict.fromkeys(live)]
     allowed = [f"+{command}" for command in dict.fromkeys(role.commands)]
-    return ["resetkeys", *keys, "resetchannels", *heard, "-@all", *allowed]
+    # A script is taken to write whatever keys it is given. So who only reads may give a script any key of the prefix,
+    # and still each command in it is checked by the rules before.
+    scripts = [f"(+eval +evalsha ~{everything})"] if role.everything == "R" else []
+    return ["resetkeys", *keys, "resetchannels", *heard, "-@all", *allowed, *scripts]
 
 
 def line(role: str, prefix: str, password: str, channels: Iterable[str] = ()) -> str:

@@ -85,6 +85,8 @@ def translated(settings: Settings, channel: str = "") -> Iterator[None]:
         text = str(error)
         if text.startswith(("MISCONF", "BUSY ")):
             raise UnavailableError(settings.shown_url, text) from error
+        if text.startswith("ACL failure in script"):
+            raise _refused(settings, error) from error
         raise BusError(f"{settings.shown_url} answered: {text}") from error
     finally:
         if task and task.cancelling() > cancelled:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from headrace.bus import Bus, GroupState
+from headrace.cli import main
 from headrace.doctor import Facts, Finding, examine, healthy, look
 from headrace.positions import Position
 from headrace.settings import Settings
@@ -120,3 +123,25 @@ async def test_nothing_holds_the_password(tmp_path: Path) -> None:
 async def test_a_server_that_knows_little_of_itself_is_examined(bus: Bus) -> None:
     found = examine(await look(bus))
     assert {"server", "clock", "models", "packages"} <= {finding.name for finding in found}
+
+
+@pytest.mark.parametrize("sick", [False, True])
+def test_the_command_says_it_in_json_and_by_its_exit_status(
+    server_settings: Settings, tmp_path: Path, sick: bool
+) -> None:
+    tmp_path.chmod(0o777 if sick else 0o755)
+    words = [
+        "--redis-url",
+        server_settings.redis_url,
+        "--prefix",
+        server_settings.prefix,
+        "--models-dir",
+        str(tmp_path),
+    ]
+    done = CliRunner().invoke(main, ["doctor", "--json", *words])
+    said = json.loads(done.output)
+    assert done.exit_code == int(sick), done.output
+    assert said["healthy"] is not sick
+    critical = [finding["name"] for finding in said["findings"] if finding["severity"] == "critical"]
+    assert critical == (["models"] if sick else [])
+    assert CliRunner().invoke(main, ["doctor", *words]).exit_code == int(sick)
