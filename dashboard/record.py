@@ -19,7 +19,7 @@ from headrace.errors import CodecError, HeadraceError
 from headrace.events import Frame
 from headrace.positions import Position
 
-PAGE = 32
+PAGE = 16
 """Frames read and decoded without letting others run."""
 BESIDE_PAGE = 100
 BESIDE_ENTRIES = 3_000

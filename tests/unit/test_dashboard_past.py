@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator
@@ -66,7 +67,7 @@ async def test_a_viewer_of_the_past_gets_that_moment_and_nothing_live(bus: Story
     assert hears(viewer, ping=1.5)["pong"] == 1.5
     detail = hears(viewer, show=["overview", "status", "model:digits@3"])
     assert list(detail["sections"]) == ["model:digits@3"]
-    assert viewer.watched == ()
+    assert viewer.watched == ("status",)
     back = hears(viewer, at=None)
     assert "at" not in back
     assert back["number"] == feed.state.number
@@ -104,20 +105,23 @@ async def test_building_lets_others_run(bus: StoryBus, feed: Feed) -> None:
     longest, running = 0.0, True
 
     async def watch() -> None:
+        """Processor time of this thread between two turns of the loop: other processes do not count."""
         nonlocal longest
-        before = time.perf_counter()
+        before = time.thread_time()
         while running:
             await asyncio.sleep(0)
-            now = time.perf_counter()
+            now = time.thread_time()
             longest, before = max(longest, now - before), now
 
-    watching = asyncio.create_task(watch())
-    cpu = time.process_time()
-    await Archive(feed).at(times_of(bus)[-20])
-    cpu = time.process_time() - cpu
-    running = False
-    await watching
-    assert longest < 0.25 or longest < cpu / 4
+    gc.disable()  # what it takes grows with all that the tests before left behind
+    try:
+        watching = asyncio.create_task(watch())
+        await Archive(feed).at(times_of(bus)[-20])
+        running = False
+        await watching
+    finally:
+        gc.enable()
+    assert longest < 0.05
 
 
 def test_a_curve_ends_at_its_step_then() -> None:

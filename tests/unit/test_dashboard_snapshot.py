@@ -15,6 +15,7 @@ from dash import html as parts
 
 from headrace.channels import FRAMES
 from headrace.dashboard import snapshot
+from headrace.dashboard.layout import marks
 from headrace.dashboard.pages import PAGES
 from headrace.dashboard.snapshot import SnapshotError, cut, document, escaped, markup
 from headrace.events import RunView
@@ -86,7 +87,7 @@ def test_a_layout_becomes_markup_and_text_stays_text() -> None:
             [EVIL, parts.Img(alt="x"), dcc.Graph(id="g", figure=figure), parts.A("to", href="javascript:alert(1)")],
             className='a"b',
             hidden=True,
-            **{"data-view": "m"},
+            **marks(data_view="m"),
         )
     )
     assert EVIL not in text
