@@ -12,10 +12,11 @@ import click
 import msgspec
 
 from benchmarks import report
+from benchmarks.glass import AbsentError
 from benchmarks.samples import Result
 from benchmarks.stage import Stage, machine, versions
 
-NAMES = ("score", "bulk", "publish", "log", "latency", "start")
+NAMES = ("score", "bulk", "publish", "log", "latency", "start", "glass")
 PAGE = Path(__file__).with_name("RESULTS.md")
 
 
@@ -36,8 +37,8 @@ class Run(msgspec.Struct):
 def main(names: tuple[str, ...], size: str | None, as_json: bool) -> None:
     """Measure headrace beside the barest programs for the same work, on a server of its own.
 
-    NAME is one or more of score, bulk, publish, log, latency, start; all without any. A run of all of them at full size
-    is written to benchmarks/RESULTS.md.
+    NAME is one or more of score, bulk, publish, log, latency, start, glass; all without any. A run of all of them at
+    full size is written to benchmarks/RESULTS.md.
     """
     size = size or "full"
     results: list[Result] = []
@@ -46,7 +47,11 @@ def main(names: tuple[str, ...], size: str | None, as_json: bool) -> None:
         for name in names or NAMES:
             began = time.perf_counter()
             module: Any = import_module(f"benchmarks.{name}")
-            result: Result = module.run(stage, getattr(module, size.upper()))
+            try:
+                result: Result = module.run(stage, getattr(module, size.upper()))
+            except AbsentError as absent:
+                click.echo(str(absent), err=True)
+                continue
             results.append(result)
             if not as_json:
                 click.echo(report.text(result))

@@ -18,7 +18,7 @@ def text(result: Result) -> str:
     for row in rows:
         cells = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
         lines.append("  " + "   ".join(cells).rstrip())
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *(f"  {note}" for note in result.notes)]) + "\n"
 
 
 def markdown(results: Sequence[Result], machine: str, versions: str, command: str) -> str:
@@ -36,6 +36,8 @@ def markdown(results: Sequence[Result], machine: str, versions: str, command: st
         head, *rows = _cells(result)
         table = [_row(head), _row(["---"] + ["---:"] * (len(head) - 1)), *map(_row, rows)]
         parts.append(f"## {result.name}\n\n{result.work}\n\n" + "\n".join(table) + "\n")
+        if result.notes:
+            parts.append("\n".join(f"- {note}" for note in result.notes) + "\n")
     return "\n".join(parts)
 
 

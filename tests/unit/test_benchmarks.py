@@ -30,6 +30,7 @@ EXPECTED = {
         "from headrace.publisher import Run",
         "headrace --help",
     },
+    "glass": {"20 requests/s", "200 requests/s", "3 viewers"},
 }
 
 
