@@ -75,5 +75,6 @@ def test_new_fields_can_be_left_out() -> None:
         "model.promoted": {"model", "version", "sha256"},
         "model.refused": {"model", "version", "worker", "reason"},
         "alert": {"name", "state"},
+        "action.taken": {"action"},
         "frame": set(),
     }
