@@ -15,7 +15,10 @@
     const plot = document.querySelector(`#chart-${name} .js-plotly-plot`);
     if (!plot || !window.Plotly || !plot.layout) return false;
     let chart = charts.get(name);
-    if (!chart || chart.plot !== plot) charts.set(name, (chart = adopt(plot)));
+    if (!chart || chart.plot !== plot) {
+      for (const [left, { plot: old }] of charts) if (!old.isConnected) charts.delete(left); // else they keep their page
+      charts.set(name, (chart = adopt(plot)));
+    }
     if (chart.dragged || (chart.held && !force)) return false;
     const { grid, muted, surface, border, text } = headrace.theme.colours();
     const sign = JSON.stringify([range, traces.map((trace) => [trace.name, trace.visible, trace.line, trace.y.length]), news]);
