@@ -159,7 +159,9 @@
     if (!name || plot.group === name) return;
     plot.group = name;
     if (!groups.has(name)) groups.set(name, { plots: new Set(), x: null });
-    groups.get(name).plots.add(plot);
+    const { plots: all } = groups.get(name);
+    for (const one of all) if (!one.box.isConnected) all.delete(one); // else it keeps the page that was left
+    all.add(plot);
   }
 
   /** Set the crosshair of a picture and of those that share it; null takes it away. */
