@@ -9,6 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 ARGS ?=
+WORKERS ?= 2
 IMAGE_EXTRAS := gateway subscriber dashboard embedded asyncio-redis build
 
 # A candidate counts when it runs, is new enough and can make environments (Debian splits ensurepip off).
@@ -28,7 +29,7 @@ demo: $(STAMP) ## run the whole pipeline and its dashboard on the embedded serve
 	@exec $(BIN)/headrace demo $(ARGS)
 
 test: $(STAMP) ## run the tests (ARGS="tests/unit -k codec")
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(STAMP) ## lint, format, types and the import directions
 	@$(BIN)/ruff check
