@@ -1,7 +1,11 @@
-"""What an open page costs: nothing piles up, slow machines and long outages are endured, glass is reached soon."""
+"""What an open page costs: nothing piles up, slow machines and long outages are endured, glass is reached soon.
+
+`HEADRACE_DEEP=1` changes pages fifty times instead of twelve, and slows every page down, not only the overview.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,7 +23,8 @@ from tests.unit.frames import Story, StoryBus, StoryPage
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 NAMES = [page.name for page in PAGES]
-CHANGES = 50
+DEEP = "HEADRACE_DEEP" in os.environ
+CHANGES = 50 if DEEP else 12
 TALL = 2600
 
 
@@ -44,7 +49,7 @@ async def tour(page: Page, changes: int) -> None:
     await show(page, "overview")
 
 
-async def test_fifty_page_changes_leave_one_socket_and_nothing_behind(served: StoryPage, opened: Opens) -> None:
+async def test_page_changes_leave_one_socket_and_nothing_behind(served: StoryPage, opened: Opens) -> None:
     page = await opened(served.url)
     await live(page)
     await until(page, "headrace.store.sections.status.viewers === 1")
@@ -61,6 +66,7 @@ async def test_fifty_page_changes_leave_one_socket_and_nothing_behind(served: St
     assert after["JSHeapUsedSize"] <= 1.25 * before["JSHeapUsedSize"] + 2e6
 
 
+@pytest.mark.skipif(not DEEP, reason="HEADRACE_DEEP is not set; test_overview.py slows the overview down")
 async def test_a_page_stays_live_without_gaps_on_a_machine_four_times_slower(served: StoryPage, opened: Opens) -> None:
     page = await opened(served.url)
     await live(page)
