@@ -215,7 +215,7 @@ async def test_a_page_without_data_says_what_to_run(opened: Opens) -> None:
     bus = StoryBus(Settings(), Story(), past_s=0)
     bus.silent = True
     async with StoryPage(bus) as empty:
-        page = await opened(empty.url, height=TALL)
+        page = await opened(empty.url, height=TALL, outage=True)  # the dashboard ends before the page
         await expect(page.locator("#pill")).to_contain_text("no data")
         for card, command in (
             ("traffic", "headrace demo"),
