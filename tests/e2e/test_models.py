@@ -179,5 +179,5 @@ async def test_without_a_model_it_says_what_to_run(opened: Opens) -> None:
     bus = StoryBus(Settings(), Story(), past_s=0)
     bus.silent = True
     async with StoryPage(bus) as empty:
-        page = await opened(f"{empty.url}models", height=TALL)
+        page = await opened(f"{empty.url}models", height=TALL, outage=True)  # the dashboard ends before the page
         await expect(page.locator("#fleet code", has_text="headrace models train digits")).to_be_visible(timeout=20_000)
