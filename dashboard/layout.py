@@ -360,3 +360,20 @@ def table(name: str, columns: Sequence[tuple[str, str]], *, label: str) -> html.
             ]
         ),
     )
+
+
+def predictions() -> html.Div:
+    """The table of the latest predictions, which assets/tables.js fills."""
+    return table(
+        "predictions",
+        [
+            ("Input", "input"),
+            ("Predicted", ""),
+            ("Confidence", ""),
+            ("True", ""),
+            ("Model", "wide"),
+            ("Latency", "num wide"),
+            ("Age", "num wide"),
+        ],
+        label="Latest predictions",
+    )

@@ -102,7 +102,7 @@
           event.preventDefault();
           event.stopPropagation(); // the page is up: only what it shows changes
           state.dialog.close();
-          headrace.pages.events.follow(handle, of);
+          headrace.journey.follow(handle, of);
         });
         return anchor;
       }),
@@ -119,26 +119,5 @@
     return JSON.stringify(event, null, 2).replace(/\[\s+([^[\]{}]*?)\s+\]/g, (_, inner) => `[${inner.replace(/\s*\n\s*/g, " ")}]`);
   }
 
-  /** The answer of an endpoint as JSON. Throws an Error that says what was wrong. */
-  async function ask(path, words = null, order = null) {
-    if (headrace.connection?.frozen) throw new Error("this is a snapshot: it holds what was on the page, and asks nobody");
-    const options = order ? { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(order) } : {};
-    let answer;
-    try {
-      answer = await fetch(headrace.links.address(path, words || {}), { cache: "no-store", ...options });
-    } catch {
-      throw new Error("the dashboard does not answer");
-    }
-    const text = await answer.text();
-    let found = {};
-    try {
-      found = JSON.parse(text);
-    } catch {
-      if (answer.ok) throw new Error("the dashboard answered something that is not JSON");
-    }
-    if (!answer.ok) throw new Error(found.error || text.slice(0, 200) || `status ${answer.status}`);
-    return found;
-  }
-
-  Object.assign(headrace, { ask, drawer: { show, compact } });
+  headrace.drawer = { show, compact };
 })((window.headrace = window.headrace || {}));

@@ -1,4 +1,5 @@
-/* The page of queues and workers: groups, the one that was chosen, how batches form, workers, channels, alerts. */
+/* The page of queues and workers: groups, the one that was chosen, workers, channels, alerts; batching.js draws how
+   batches form. */
 "use strict";
 (function (headrace) {
   const SIGNS = { scorer: "blue", aggregator: "green", dashboard: "purple", gateway: "orange", publisher: "sky" };
@@ -27,30 +28,8 @@
 
   /* tables */
 
-  const cell = (kind = "", ...children) => {
-    const made = el("td", kind);
-    made.append(...children);
-    return made;
-  };
-
-  /** Rows of a table by key: a line that stays keeps its row, so that nothing moves under a pointer. */
-  function rows(name, items, key, make, update) {
-    const body = byId(`rows-${name}`);
-    const known = new Map([...body.children].map((row) => [row.dataset.key, row]));
-    items.forEach((item, i) => {
-      const id = key(item);
-      let row = known.get(id);
-      known.delete(id);
-      if (!row) {
-        row = el("tr");
-        row.dataset.key = id;
-        row.append(...make());
-      }
-      if (body.children[i] !== row) body.insertBefore(row, body.children[i] || null);
-      update(row.children, item, row);
-    });
-    for (const row of known.values()) row.remove();
-  }
+  const cell = (...words) => headrace.tables.cell(...words);
+  const rows = (...words) => headrace.tables.keyed(...words);
 
   /** A button in a cell, and its row as a large target for the pointer. */
   function pick(row, button, action, value, chosen) {
@@ -390,52 +369,6 @@
     chart("memory", [{ key: `memory:${channel.name}`, title: channel.name, colour: blue, more: filled(blue, 0.14) }], force);
   }
 
-  /* batches */
-
-  function drawBatching(force) {
-    const section = headrace.store.sections.batches;
-    empty("batching-card", !section || !section.points.length);
-    if (!section || !section.points.length) return;
-    headrace.cloud.draw(byId("batching"), section, force);
-    const all = section.points.length + section.left_out;
-    put("batching-shown", section.left_out ? `${headrace.format.count(section.points.length)} of ${headrace.format.count(all)} drawn` : `${headrace.format.count(all)} sampled`);
-  }
-
-  const MEANS = {
-    "all that waited": "all that waited: the read took everything there was, so nobody waits for a batch to fill",
-    "entries bound": "entries bound: more waited than one read takes (HEADRACE_CONSUME_ENTRIES)",
-    "bytes bound": "bytes bound: large entries are read in smaller numbers (HEADRACE_CONSUME_BYTES)",
-    retry: "retry: entries that failed and were due again",
-    claimed: "claimed: entries taken over from a worker that fell silent",
-  };
-
-  function drawReleased() {
-    const section = headrace.store.sections.batches;
-    empty("released-card", !section || !section.reasons.length);
-    if (!section) return;
-    const { draw, format, cloud } = headrace;
-    const all = section.reasons.reduce((sum, one) => sum + one.count, 0);
-    rows(
-      "released",
-      section.reasons,
-      (one) => one.reason,
-      () => [cell("reason", el("i"), el("span")), cell("num number"), cell("num number"), cell("num number"), cell("num number wide")],
-      ([name, share, size, wait, model], one) => {
-        const [glyph, colour] = cloud.sign(one.reason);
-        draw.write(name.firstElementChild, glyph);
-        name.firstElementChild.style.color = `var(--${colour})`;
-        draw.write(name.lastElementChild, one.reason);
-        name.title = MEANS[one.reason] || "";
-        draw.write(share, format.percent(one.count / all, one.count / all < 0.1 ? 1 : 0));
-        draw.write(size, format.number(one.size));
-        draw.write(wait, format.milliseconds(one.wait_ms));
-        draw.write(model, format.milliseconds(one.model_ms));
-      },
-    );
-    const texts = section.reasons.map((one) => MEANS[one.reason]).filter(Boolean);
-    draw.fill(byId("released-means"), texts.length, () => el("span")).forEach((line, i) => draw.write(line, texts[i]));
-  }
-
   /* strip */
 
   function fast() {
@@ -462,8 +395,8 @@
     "group-rates-card": drawRates,
     "group-age-card": drawAge,
     "group-trouble-card": drawTrouble,
-    "batching-card": drawBatching,
-    "released-card": drawReleased,
+    "batching-card": (force) => headrace.batching.picture(force),
+    "released-card": () => headrace.batching.reasons(),
     "crew-card": drawCrew,
     "rooms-card": drawRooms,
     "memory-card": drawMemory,

@@ -16,6 +16,25 @@
     }).forEach((row, i) => update(row.children, items[i], row));
   }
 
+  /** Rows of a table by key: a line that stays keeps its row, so that nothing moves under a pointer. */
+  function keyed(name, items, key, make, update) {
+    const body = document.getElementById(`rows-${name}`);
+    const known = new Map([...body.children].map((row) => [row.dataset.key, row]));
+    items.forEach((item, i) => {
+      const id = key(item);
+      let row = known.get(id);
+      known.delete(id);
+      if (!row) {
+        row = el("tr");
+        row.dataset.key = id;
+        row.append(...make());
+      }
+      if (body.children[i] !== row) body.insertBefore(row, body.children[i] || null);
+      update(row.children, item, row);
+    });
+    for (const row of known.values()) row.remove();
+  }
+
   const cell = (kind = "", ...children) => {
     const made = headrace.draw.element("td", kind);
     made.append(...children);
@@ -157,5 +176,5 @@
     );
   }
 
-  headrace.tables = { runs, models, workers, predictions };
+  headrace.tables = { rows, keyed, cell, runs, models, workers, predictions };
 })((window.headrace = window.headrace || {}));

@@ -11,7 +11,7 @@ from dash import html
 from dash.development.base_component import Component
 
 from headrace.dashboard import figures
-from headrace.dashboard.layout import Page, card, chart, hint, legend, marks, table
+from headrace.dashboard.layout import Page, card, chart, hint, legend, marks, predictions, table
 
 TILES = (
     ("requests", "Requests", "/s", ""),
@@ -238,21 +238,7 @@ def _single() -> list[html.Section]:
             "predictions",
             "Latest predictions",
             "a sample, paced to be readable",
-            [
-                table(
-                    "predictions",
-                    [
-                        ("Input", "input"),
-                        ("Predicted", ""),
-                        ("Confidence", ""),
-                        ("True", ""),
-                        ("Model", "wide"),
-                        ("Latency", "num wide"),
-                        ("Age", "num wide"),
-                    ],
-                    label="Latest predictions",
-                )
-            ],
+            [predictions()],
             span="w7 latest",
             empty=hint("No prediction of this version lately. With a scorer running, ask for some:", "headrace demo"),
         ),
@@ -302,11 +288,11 @@ def _question() -> Any:
             html.P(id="sure-outcome", role="status"),
             html.Div(
                 className="answers",
-                children=[_button("cancel", "Cancel", "sure-cancel"), _button("confirm", "Go on", "sure-go")],
+                children=[_button("cancel", "Cancel", "sure-cancel"), _button("confirm", "Go on", "sure-go", "strong")],
             ),
         ],
     )
 
 
-def _button(verb: str, text: str, name: str) -> html.Button:
-    return html.Button(text, id=name, type="button", className="button", **marks(data_do=verb))
+def _button(verb: str, text: str, name: str, kind: str = "") -> html.Button:
+    return html.Button(text, id=name, type="button", className=f"button {kind}".rstrip(), **marks(data_do=verb))

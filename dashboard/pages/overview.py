@@ -6,7 +6,7 @@ from dash import html
 from dash.development.base_component import Component
 
 from headrace.dashboard import figures
-from headrace.dashboard.layout import Page, card, chart, facts, hint, legend, link, marks, table
+from headrace.dashboard.layout import Page, card, chart, facts, hint, legend, link, marks, predictions, table
 
 TILES = (
     ("in", "Throughput in", "events/s", "queues"),
@@ -224,21 +224,7 @@ def _work() -> list[html.Section]:
             "predictions",
             "Latest predictions",
             "a sample, paced to be readable",
-            [
-                table(
-                    "predictions",
-                    [
-                        ("Input", "input"),
-                        ("Predicted", ""),
-                        ("Confidence", ""),
-                        ("True", ""),
-                        ("Model", "wide"),
-                        ("Latency", "num wide"),
-                        ("Age", "num wide"),
-                    ],
-                    label="Latest predictions",
-                )
-            ],
+            [predictions()],
             span="w7",
             aside=[html.Span(id="shown", className="quiet number")],
             to="events",

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from tests.chaos.scenarios import ALL, Scenario, folder_for
+from tests.chaos.scenario import Scenario
+from tests.chaos.scenarios import ALL
 from tests.chaos.stage import Outcome, Size, Stage, prepare_models
 
 FULL = Size(faults=24, requests=48_000, rate=4_000)
@@ -67,7 +68,7 @@ def main(names: tuple[str, ...], seed: int, short: bool) -> None:
         for number, one in enumerate(chosen):
             began = time.monotonic()
             try:
-                found = asyncio.run(play(one, size, seed + number, folder_for(Path(base), number), models))
+                found = asyncio.run(play(one, size, seed + number, Path(base) / f"stage-{number}", models))
             except AssertionError as error:
                 found = Outcome(notes=[str(error)])
             rows.append(row(one.name, found))

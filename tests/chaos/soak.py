@@ -82,7 +82,7 @@ async def _capacity(stage: Stage) -> int:
     await asyncio.sleep(PROBE_S)
     rate = (await stage.decided() - before) / PROBE_S
     await load.finish()
-    await stage.until(stage._all_decided, "the backlog to be decided", 120)
+    await stage.until(stage.all_decided, "the backlog to be decided", 120)
     for worker in workers:
         await stage.end_well(worker)
     return max(100, int(SHARE * rate))

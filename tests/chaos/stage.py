@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -182,7 +183,7 @@ class Stage:
         """Scorers and a load that are well under way."""
         workers = [self.start("scorer") for _ in range(scorers)]
         load = await self.load(size, **more)
-        await self.until(lambda: self._above(0), "the first results")
+        await self.until(lambda: self.above(0), "the first results")
         return load, workers
 
     # faults
@@ -196,8 +197,16 @@ class Stage:
         before, began = await self.decided(), time.monotonic()
         await inflict()
         self.outcome.faults += 1
-        await self.until(lambda: self._above(before), "requests to be decided again")
+        await self.until(lambda: self.above(before), "requests to be decided again")
         self.outcome.recoveries_s.append(time.monotonic() - began)
+
+    async def repeat(
+        self, times: int, inflict: Callable[[int], Awaitable[object]], low_s: float = 0.1, high_s: float = 0.5
+    ) -> None:
+        """Inflict a fault so often, at seeded moments; `inflict` is told which time it is."""
+        for turn in range(times):
+            await self.pause(low_s, high_s)
+            await self.fault(partial(inflict, turn))
 
     async def decided(self) -> int:
         """Requests that have an outcome, as the group tells; 0 while there is no group or no server."""
@@ -208,7 +217,7 @@ class Stage:
                     return newest.number - group.lag - group.in_flight
         return 0
 
-    async def _above(self, count: int) -> bool:
+    async def above(self, count: int) -> bool:
         return await self.decided() > count
 
     async def until(self, holds: Callable[[], Awaitable[bool]], what: str, patience_s: float = READY_S) -> None:
@@ -258,7 +267,7 @@ class Stage:
     async def balance(self, accepted: int, announced: int = 0, *, exact: bool = True) -> Outcome:
         """Compare what was accepted with the log, the log with its outcomes, the statistics with a recount."""
         outcome = self.outcome
-        await self.until(self._all_decided, "every request to be decided", 120)
+        await self.until(self.all_decided, "every request to be decided", 120)
         books = await audit(self.bus)
         ids = await self.ids()
         outcome.accepted, outcome.announced = accepted, announced
@@ -276,7 +285,7 @@ class Stage:
     async def books(self) -> Audit:
         return await audit(self.bus)
 
-    async def _all_decided(self) -> bool:
+    async def all_decided(self) -> bool:
         try:
             _, newest = await self.bus.last(REQUESTS)
         except BusError:

@@ -171,7 +171,7 @@ async def test_one_event_is_followed_from_waiting_to_painted(served: StoryPage, 
     await labelled(served.bus, 777, handle)
     await expect(page.locator("#journey-head b")).to_have_text("scored", timeout=10_000)
     await expect(page.locator("#journey li", has_text="painted")).to_be_attached(timeout=10_000)
-    steps = "headrace.pages.events.steps({stamps: [{name: 'a', at: 1}, {name: 'b', at: 3}]}, new Map())"
+    steps = "headrace.journey.steps({stamps: [{name: 'a', at: 1}, {name: 'b', at: 3}]}, new Map())"
     spans = await page.evaluate(f"{steps}.map((one) => one.span)")
     assert spans == [None, 2]
     await expect(page.locator("#journey-clocks")).to_contain_text("known to ±")

@@ -103,10 +103,11 @@ async def test_a_cell_says_its_counts_and_shows_its_mistakes(served: StoryPage, 
         "headrace.store.sections['worst:digits@3'].rows.filter((row) => row.cell === headrace.view.get('cell')).length"
     )
     await expect(rows).to_have_count(await script(page, same))
-    await page.keyboard.press("ArrowRight")
+    step, key = (-1, "ArrowLeft") if int(predicted) else (1, "ArrowRight")
+    await page.keyboard.press(key)
     await page.keyboard.press("Enter")
-    await expect(page.locator("#confusion td[aria-selected=true]")).not_to_have_attribute(
-        "data-value", f"{actual}-{predicted}"
+    await expect(page.locator("#confusion td[aria-selected=true]")).to_have_attribute(
+        "data-value", f"{actual}-{int(predicted) + step}"
     )
 
 

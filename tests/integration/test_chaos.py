@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.__main__ import play
-from tests.chaos.scenarios import ALL, Scenario
+from tests.chaos.scenario import Scenario
+from tests.chaos.scenarios import ALL
 from tests.chaos.stage import Size, prepare_models
 
 TINY = Size(faults=1, requests=600, rate=1_200)

@@ -1,0 +1,100 @@
+"""Connections that are cut, go deaf, crawl, or are given up by the server."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from headrace.bus import Bus
+from headrace.channels import REQUESTS
+from tests.chaos.proxy import Proxy
+from tests.chaos.scenario import scenario
+from tests.chaos.stage import Outcome, Size, Stage
+
+
+@scenario("network: cut between and within commands")
+async def cut(stage: Stage, size: Size) -> Outcome:
+    async def inflict(proxy: Proxy) -> None:
+        if stage.draw.random() < 0.5:
+            proxy.cut()
+        else:
+            proxy.cut_within()
+
+    return await _through_a_proxy(stage, size, inflict)
+
+
+@scenario("network: half-open", share=0.3)
+async def half_open(stage: Stage, size: Size) -> Outcome:
+    async def inflict(proxy: Proxy) -> None:
+        proxy.deaf = True
+        await asyncio.sleep(1.5)
+        proxy.cut()
+        proxy.deaf = False
+
+    return await _through_a_proxy(stage, size, inflict)
+
+
+@scenario("network: slow, and one byte at a time", share=0.4)
+async def slow(stage: Stage, size: Size) -> Outcome:
+    async def inflict(proxy: Proxy) -> None:
+        proxy.drip, proxy.delay_s = True, stage.draw.uniform(0, 0.02)
+        await asyncio.sleep(0.6)
+        proxy.drip, proxy.delay_s = False, 0.0
+
+    return await _through_a_proxy(stage, size, inflict)
+
+
+@scenario("a slow subscriber cut off by the server", share=0.4)
+async def slow_subscriber(stage: Stage, size: Size) -> Outcome:
+    stage.admin("CONFIG", "SET", "client-output-buffer-limit", "pubsub 65536 32768 1")
+    seen: list[int] = []
+    async with Proxy(stage.server.port, stage.draw, buffer_bytes=4096) as proxy:
+        settings = stage.settings.with_(redis_url=f"redis://127.0.0.1:{proxy.port}/0")
+        async with Bus(settings) as bus, bus.subscribe(REQUESTS, since="start") as subscription:
+
+            async def follow() -> None:
+                async for delivery in subscription:
+                    seen.extend(entry.position.number for entry in delivery.entries)
+
+            async def stop_reading(_: int) -> None:
+                before = _cut_off(stage)
+                proxy.deaf = True
+                await stage.until(lambda: _more_cut_off(stage, before), "the server to cut the subscriber off")
+                proxy.deaf = False
+
+            load, _ = await stage.begin(size)
+            following = asyncio.create_task(follow())
+            await stage.repeat(size.faults, stop_reading)
+            found = await stage.settle(load)
+            _, newest = await stage.bus.last(REQUESTS)
+            await stage.until(lambda: _reached(seen, newest.number), "the subscriber to see the newest event")
+            following.cancel()
+            lost = subscription.counts.lost
+    if seen != list(range(1, newest.number + 1)):
+        found.notes.append(f"the subscriber saw {len(seen)} of {newest.number} events, and {lost} as lost")
+    return found
+
+
+async def _through_a_proxy(stage: Stage, size: Size, inflict: Callable[[Proxy], Awaitable[None]]) -> Outcome:
+    async with Proxy(stage.server.port, random.Random(stage.draw.random())) as proxy:
+        stage.url = f"redis://127.0.0.1:{proxy.port}/0"
+        load, workers = await stage.begin(size)
+        await stage.repeat(size.faults, lambda _: inflict(proxy))
+        found = await stage.settle(load)
+        for worker in workers:
+            worker.kill()
+            await asyncio.to_thread(worker.wait)
+        return found
+
+
+def _cut_off(stage: Stage) -> int:
+    return int(stage.admin("INFO", "stats")["client_output_buffer_limit_disconnections"])
+
+
+async def _more_cut_off(stage: Stage, before: int) -> bool:
+    return _cut_off(stage) > before
+
+
+async def _reached(seen: list[int], number: int) -> bool:
+    return bool(seen) and seen[-1] >= number
