@@ -38,7 +38,7 @@ from headrace.settings import EVENT_LIMIT_BYTES
 BLOCK_MS = 500
 """Longest wait of one read, hence for a consumer to notice that it shall stop."""
 AHEAD = 64
-"""A batch of more entries than this says that more is waiting, so that reading on beside the work pays."""
+"""A batch of more entries than this, or of as many as were asked for, says that more is waiting: reading on pays."""
 RECONNECT = Backoff(50, 2_000)
 
 
@@ -55,6 +55,8 @@ class Batch:
     """Unix time of the read, seconds."""
     whole: bool = True
     """Whether this is all that its consumer name was ever given; a part is proven entry by entry."""
+    full: bool = False
+    """Whether the read brought as many entries as it asked for, so that more may be waiting."""
 
     @cached_property
     def entries(self) -> list[Entry]:
@@ -193,7 +195,7 @@ class Consumer:
                 continue
             failures = 0
             if batch:
-                if len(batch) > AHEAD and not self._stopping:
+                if (batch.full or len(batch) > AHEAD) and not self._stopping:
                     self._ahead = asyncio.create_task(self.next(), name=f"read {self.channel}")
                     await asyncio.sleep(0)  # the request goes out before the work begins
                 yield batch
@@ -321,9 +323,9 @@ class Consumer:
         await self.bus.call(request, self.channel)
 
     async def _read(self, block_ms: int | None) -> Batch | None:
-        name = self._name()
+        name, count = self._name(), self._bound.next_count()
         try:
-            found = await self.bus.read_group(self._log, self.group, name, self._bound.next_count(), block_ms)
+            found = await self.bus.read_group(self._log, self.group, name, count, block_ms)
         except BaseException:
             self._reads += 1  # rule 1: the reply may be lost
             raise
@@ -331,6 +333,7 @@ class Consumer:
         if batch is None:
             return None
         self._reads += 1
+        batch.full = len(batch) >= count
         self._bound.observe(len(batch), sum(map(len, batch.payloads)))
         return self._hand_out(batch)
 

@@ -16,8 +16,15 @@ from headrace.errors import BusError
 from headrace.testing import wait_until
 
 if TYPE_CHECKING:
+    from headrace.bus.consume import Batch, Consumer
     from headrace.settings import Settings
-    from tests.contract.conftest import Events
+    from tests.contract.conftest import Connect, Events
+
+
+async def one(consumer: Consumer) -> Batch:
+    batch = await consumer.next(1_000)
+    assert batch is not None
+    return batch
 
 
 async def test_an_error_of_the_server_leaves_the_lane_usable(any_settings: Settings) -> None:
@@ -96,6 +103,26 @@ async def test_reading_ahead_keeps_the_order_and_drops_nothing(any_bus: Bus, eve
     assert seen == list(range(1, 3001))
     [group] = await any_bus.groups("runs")
     assert (group.lag, group.in_flight) == (0, 0)
+
+
+async def test_a_read_bound_by_bytes_is_followed_by_one_ahead_too(connect: Connect) -> None:
+    bus = await connect(consume_bytes=1_000)
+    await bus.publish("runs", [b"{" + b" " * 400] * 12)
+    seen = 0
+    async with bus.consume("runs", "readers", worker="w") as consumer:
+        await consumer.finish(consumer.commit(await one(consumer)))  # the mean size is known from here on
+        await bus.publish("runs", [b"{" + b" " * 400] * 12)
+        async for batch in consumer.batches(wait=False):
+            seen += len(batch)
+            if seen < 12:
+
+                async def more_in_flight(here: int = len(batch)) -> bool:
+                    [group] = await bus.groups("runs")
+                    return group.in_flight > here
+
+                await wait_until(more_in_flight, 5.0, "the next batch to be read beside the work")
+            await consumer.finish(consumer.commit(batch))
+    assert seen == 12
 
 
 async def test_what_was_read_ahead_is_handed_back_when_the_work_fails(any_bus: Bus, events: Events) -> None:
