@@ -96,6 +96,7 @@ class Outbox:
         self._kept_bytes = 0
 
         self._under_way: PublishCall | None = None
+        self._following: PublishCall | None = None  # what `upcoming` said
         self._due_at = 0.0  # when what waits should go
         self._not_before = 0.0  # backoff after a failure, pacing of a full channel
         self._failures = 0
@@ -147,15 +148,25 @@ class Outbox:
         silent_s = now - (now if self._answered_at is None else self._answered_at)
         if not self._numbered and silent_s > self._settings.fence_ttl_s / 2:
             self._change_producer()  # its fence may expire before the answer
-        self._number()
-        events: list[bytes] = []
-        size = 0
-        for _, payload, _, _, _ in islice(self._numbered, self._batch_events):
-            size += len(payload)
-            if events and size > BATCH_BYTES:
-                break
-            events.append(payload)
-        return self._call(events)
+        following = self._following
+        if following is not None and (following.producer, following.first) == (self.producer, self._first):
+            self._under_way, self._following = following, None
+            return following
+        return self._call(self._batch(0))
+
+    def upcoming(self) -> PublishCall | None:
+        """The batch that `next_batch` will answer if the server takes all of the one under way; None unless it is full.
+
+        Whoever carries the calls can prepare it while the server is busy. Its events have their numbers from now on.
+        """
+        under_way = self._under_way
+        if under_way is None or not under_way.events:
+            return None
+        sent = len(under_way.events)
+        if len(self._numbered) + len(self._firm) + len(self._spare) - sent < self._batch_events:
+            return None
+        self._following = self._new_call(self._first + sent, self._batch(sent))
+        return self._following
 
     def on_accepted(self, answer: Accepted, now: float) -> list[tuple[Ticket, Position]]:
         """The server answered: the tickets of events that are now in the log, with where they are."""
@@ -222,22 +233,34 @@ class Outbox:
     def _is_due(self, now: float) -> bool:
         return bool(self._firm or self._spare) and (now >= self._due_at or self._is_full_batch())
 
-    def _number(self) -> None:
-        """Let waiting events join the numbered ones, in order of arrival over both lanes, up to a batch."""
+    def _batch(self, skip: int) -> list[bytes]:
+        """A batch of the numbered events behind the first `skip`; waiting ones join them, in order of arrival."""
         firm, spare, numbered = self._firm, self._spare, self._numbered
-        size = sum(len(item[1]) for item in islice(numbered, self._batch_events))
-        while len(numbered) < self._batch_events and (firm or spare):
+        events: list[bytes] = []
+        size = 0
+        for item in islice(numbered, skip, skip + self._batch_events):
+            size += len(item[1])
+            if events and size > BATCH_BYTES:
+                return events
+            events.append(item[1])
+        while len(events) < self._batch_events and (firm or spare):
             lane = firm if not spare or (firm and firm[0][0] < spare[0][0]) else spare
             size += len(lane[0][1])
-            if numbered and size > BATCH_BYTES:
-                return
-            numbered.append(lane.popleft())
+            if events and size > BATCH_BYTES:
+                break
+            item = lane.popleft()
+            numbered.append(item)
+            events.append(item[1])
+        return events
 
     def _call(self, events: Sequence[bytes]) -> PublishCall:
+        self._under_way = self._new_call(self._first, events)
+        return self._under_way
+
+    def _new_call(self, first: int, events: Sequence[bytes]) -> PublishCall:
         from headrace.bus.scripts import PublishCall
 
-        self._under_way = PublishCall(self.channel, self.partition, self.producer, self._first, events)
-        return self._under_way
+        return PublishCall(self.channel, self.partition, self.producer, first, events)
 
     def _settle(self, answer: Accepted, now: float) -> list[tuple[Ticket, Position]]:
         """Move what the server holds from the numbered part to the kept part."""

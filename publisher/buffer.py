@@ -99,6 +99,10 @@ class Buffer:
                 return call
         return None
 
+    def upcoming(self) -> PublishCall | None:
+        """The full batch that will follow the call under way, if the server takes that; to be prepared meanwhile."""
+        return None if self._serving is None else self._serving.upcoming()
+
     def accepted(self, answer: Accepted, now: float) -> list[tuple[Ticket, Handle]]:
         """The server answered the call: tickets of events that are now in their log, with their handles."""
         outbox, self._serving = self._serving, None

@@ -385,11 +385,18 @@ class Sender:
 
     def _publish(self, call: PublishCall) -> Accepted:
         if self._warm:
-            return self.link.publish(call)
+            return self.link.publish(call, self._prepare)
         with lifetime.loading():
             answer = self.link.publish(call)
         self._warm = True
         return answer
+
+    def _prepare(self) -> None:
+        """Ready the next batch while the server works on this one."""
+        with self._lock:
+            call = self.buffer.upcoming()
+        if call is not None:
+            self.link.prepare(call)
 
     def _send_spilled(self) -> None:
         self._spill_due = False

@@ -8,6 +8,7 @@ handshake, its encryption and its errors, is the client's.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hiredis import pack_command
@@ -53,10 +54,17 @@ class SyncLanes:
         self._pool: Any = getattr(client, "connection_pool", None)
         self._idle: list[tuple[float, Any]] = []
 
+    @property
+    def direct(self) -> bool:
+        """Whether commands can be packed beforehand; a cluster's client wants to see their parts."""
+        return self._pool is not None
+
     def command(self, *parts: Any) -> Any:
         """As `Lanes.command`."""
-        if self._pool is None:
-            return self._client.execute_command(*parts)
+        return self.exchange([pack_command(parts)]) if self.direct else self._client.execute_command(*parts)
+
+    def exchange(self, packed: Sequence[bytes], meanwhile: Callable[[], None] | None = None) -> Any:
+        """The answer to a packed command; `meanwhile` is called while the server works on it."""
         now = time.monotonic()
         try:
             used_at, lane = self._idle.pop()
@@ -65,7 +73,9 @@ class SyncLanes:
         try:
             if now - used_at > REST_S:
                 _look(lane)
-            lane.send_packed_command([pack_command(parts)])
+            lane.send_packed_command(packed)
+            if meanwhile:
+                meanwhile()
             return lane.read_response()
         except (Exception, KeyboardInterrupt) as error:
             if not isinstance(error, ResponseError):

@@ -77,8 +77,8 @@ steps = st.lists(
     st.one_of(
         st.tuples(st.just("offer"), st.integers(1, 12)),
         st.tuples(st.just("send"), st.integers(1, 3)),
-        st.tuples(st.just("lose reply"), st.just(0)),
-        st.tuples(st.just("no connection"), st.just(0)),
+        st.tuples(st.just("lose reply"), st.integers(0, 1)),
+        st.tuples(st.just("no connection"), st.integers(0, 1)),
         st.tuples(st.just("power cut"), st.integers(1, 4)),
         st.tuples(st.just("full"), st.integers(0, 7)),
         st.tuples(st.just("consumed"), st.integers(1, 50)),
@@ -106,6 +106,8 @@ def test_the_log_is_what_was_accepted_in_order_and_once(plan: list[tuple[str, in
                     call = box.next_batch(now)
                     if call is None:
                         break
+                    following = box.upcoming() if n % 2 else None
+                    assert following is None or following.first == call.first + len(call.events)
                     answer = server.publish(call) if what != "no connection" else None
                     if answer is None or what == "lose reply":
                         box.on_failed(now)
@@ -181,6 +183,21 @@ def test_one_batch_is_under_way_at_a_time() -> None:
     assert box.next_batch(0.0) is not None
     assert box.next_batch(0.0) is None
     assert box.wake_at() is None
+
+
+def test_the_batch_that_follows_is_known_while_one_is_under_way() -> None:
+    box, server = outbox(), Server()
+    for n in range(13):
+        assert box.offer(f"e{n}".encode(), "run.metrics", 0.0)
+    assert box.upcoming() is None
+    first = box.next_batch(0.0)
+    following = box.upcoming()
+    assert first is not None
+    assert following is not None
+    assert (following.first, list(following.events)) == (6, [b"e5", b"e6", b"e7", b"e8", b"e9"])
+    box.on_accepted(server.publish(first), 0.0)
+    assert box.next_batch(0.0) is following
+    assert box.upcoming() is None  # three events are no full batch: more may join them
 
 
 def test_a_failed_batch_goes_again_under_its_numbers_after_a_growing_delay() -> None:

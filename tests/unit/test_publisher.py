@@ -236,8 +236,8 @@ def test_a_lost_reply_doubles_nothing(publisher: Publisher, settings: Settings) 
     calls = iter(range(10))
     publish = Link.publish
 
-    def lossy(self: Link, call: Any) -> Any:
-        answer = publish(self, call)
+    def lossy(self: Link, call: Any, meanwhile: Any = None) -> Any:
+        answer = publish(self, call, meanwhile)
         if next(calls) % 2 == 0:
             raise UnavailableError("redis://test", "the reply was lost")
         return answer

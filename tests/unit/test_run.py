@@ -312,8 +312,8 @@ def test_what_was_spilled_after_a_lost_reply_is_not_doubled(settings: Settings) 
 
     publish = Link.publish
 
-    def lossy(self: Link, call: Any) -> Any:
-        publish(self, call)
+    def lossy(self: Link, call: Any, meanwhile: Any = None) -> Any:
+        publish(self, call, meanwhile)
         raise UnavailableError("redis://test", "the reply was lost")
 
     with pytest.MonkeyPatch.context() as patch:
