@@ -183,7 +183,9 @@ class Archive:
             went_on = not run.ended and steps.get(run.run, run.step + 1) > run.step
             cut: dict[str, Curve] = {}
             for metric, curve in curves.items():
-                cut[metric] = until(curve, run.step, went_on)
+                as_then = until(curve, run.step, went_on)
+                if len(as_then):  # a run that had begun and told nothing yet had no curve
+                    cut[metric] = as_then
                 await asyncio.sleep(0)
             if cut:
                 found[run.run] = cut

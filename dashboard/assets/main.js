@@ -187,7 +187,12 @@
 
   /* controls */
 
+  /** What stands still is the newest frame, whole: no later picture of it can differ from the one a reader has seen. */
   function pause(paused) {
+    if (paused) {
+      page.slow = 0;
+      paint();
+    }
     page.pausedAt = end();
     page.paused = paused;
     connection.pause(paused);

@@ -17,6 +17,7 @@
       Object.assign(this, { show: ["overview", "status"], paused: false, heard: 0, since: Date.now() });
       Object.assign(this, { wanted: at, travelling: false });
       this.clocks = [];
+      this.held = []; // what was on its way when a reader paused; the dashboard sends no more than its window unanswered
       document.addEventListener("visibilitychange", () => this.tellPause());
       window.addEventListener("online", () => this.connect());
       window.addEventListener("pagehide", () => this.socket && this.socket.close());
@@ -52,6 +53,10 @@
       this.heard = Date.now();
       if (message.pong !== undefined) this.tellClock(message);
       if (message.serial === undefined) return;
+      if (this.paused) {
+        this.held.push(message);
+        return;
+      }
       const left = message.at !== undefined && this.wanted === null; // on its way when a reader went back to the present
       if (message.at === undefined && this.wanted === null) headrace.glass.arrived(message);
       else headrace.glass.rest();
@@ -78,6 +83,7 @@
     }
 
     lost() {
+      this.held = []; // it is sent again to whoever says that it has not got it
       if (this.open) Object.assign(this, { open: false, since: Date.now() });
       this.timer = setTimeout(() => this.connect(), this.delay * (800 + 400 * Math.random()));
       this.delay = Math.min(this.delay * 2, Connection.DELAYS_S[1]);
@@ -120,8 +126,13 @@
       return this.paused || document.hidden;
     }
 
+    /** While paused the store stands still: what comes nevertheless is taken in when the reader goes on. */
     pause(paused) {
       this.paused = paused;
+      if (!paused) {
+        for (const message of this.held.splice(0)) this.take(message);
+        headrace.glass.rest(); // what waited says nothing of speed
+      }
       this.tellPause();
     }
 

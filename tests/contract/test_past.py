@@ -19,11 +19,16 @@ from headrace.dashboard.past import Archive, PastError
 from headrace.events import AnyEvent
 from headrace.positions import Position
 from tests.unit.frames import STEP_S, Story
+from tests.unit.trainings import Rounds
 
 STORY_S = 1000
 """Longer than any series is kept."""
 DENSE_S = 150
 """The last part, in which nothing is left out: before it there is a frame a second."""
+BACK = (1, 57, 240)
+"""Frames before the newest: the moments that are looked at."""
+BEGUN_S = 0.1
+"""How long before the second of them trainings began, which had logged nothing by then."""
 NAMES = ("overview", "model:digits@3", "model:diabetes@1")
 
 
@@ -59,7 +64,9 @@ def saved(curve: Curve) -> bytes:
 @pytest.fixture
 def story() -> tuple[Story, float]:
     """A tale, and the Unix time at which it begins: a while ago, and not at a round second."""
-    return Story(), float(int(time.time())) - STORY_S + 0.13
+    begin = float(int(time.time())) - STORY_S + 0.13
+    second = begin + STORY_S - STEP_S * (1 + BACK[1])
+    return Story(rounds=Rounds(second - BEGUN_S - 1440)), begin
 
 
 def events_of(story: Story, begin: float) -> dict[str, list[tuple[float, AnyEvent]]]:
@@ -87,7 +94,7 @@ async def test_an_earlier_moment_is_shown_as_it_was_shown_then(any_bus: Bus, sto
     feed = Feed(any_bus)
     feed.state.epoch = "epoch-1"
     shown: dict[int, tuple[list[bytes | None], bytes]] = {}
-    wanted = {len(events[FRAMES]) - back for back in (1, 57, 240)}
+    wanted = {len(events[FRAMES]) - back for back in BACK}
     curves: dict[str, dict[str, Curve]] = {}
     for position, event in every:
         feed.state.fold(event, position)

@@ -8,10 +8,13 @@ from playwright.async_api import Page, expect
 
 from headrace.testing import wait_until
 
+PATIENCE_S = 30.0
+"""What a page is waited for, on a machine that has much else to do."""
+
 
 async def live(page: Page) -> None:
     """Wait until the page says that it is live."""
-    await expect(page.locator("#pill")).to_have_attribute("data-state", "live", timeout=20_000)
+    await expect(page.locator("#pill")).to_have_attribute("data-state", "live")
 
 
 async def script(page: Page, text: str) -> Any:
@@ -19,7 +22,7 @@ async def script(page: Page, text: str) -> Any:
     return await page.evaluate(text)
 
 
-async def until(page: Page, text: str, timeout_s: float = 30.0) -> None:
+async def until(page: Page, text: str, timeout_s: float = PATIENCE_S) -> None:
     """Wait for an expression to be true. Not by the page itself, whose policy forbids eval."""
 
     async def holds() -> bool:

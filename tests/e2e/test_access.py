@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,29 +14,28 @@ from headrace.access import Role, Secret
 from headrace.dashboard.pages import PAGES
 from headrace.settings import Settings
 from headrace.testing import wait_until
+from tests.e2e.acting import PATIENCE_S, live
 from tests.e2e.conftest import Opens
 from tests.unit.frames import Story, StoryBus, StoryPage
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 
 OPERATOR, VIEWER = "operator-password", "viewer-password-1"
 BOTH: dict[Role, Secret] = {"operator": Secret(OPERATOR), "viewer": Secret(VIEWER)}
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def locked() -> AsyncIterator[StoryPage]:
     """A dashboard with two passwords, under a path."""
-    async with StoryPage(StoryBus(Settings(), Story(), past_s=30), passwords=BOTH, prefix="/deep/headrace") as page:
+    async with StoryPage(
+        StoryBus(Settings(), Story.steady(time.time()), past_s=10), passwords=BOTH, prefix="/deep/headrace"
+    ) as page:
         yield page
 
 
 async def sign_in(page: Page, password: str) -> None:
     await page.fill("#password", password)
     await page.click("button[type=submit]")
-
-
-async def live(page: Page) -> None:
-    await expect(page.locator("#pill")).to_have_attribute("data-state", "live", timeout=20_000)
 
 
 async def role(page: Page) -> str:
@@ -103,7 +103,7 @@ async def test_an_open_page_goes_to_the_form_when_its_session_is_over(locked: St
     await live(page)
     own = locked.url.removesuffix("/deep/headrace/")
     await page.request.post(f"{locked.url}sign-out", headers={"origin": own})
-    await expect(page).to_have_title("Sign in · headrace", timeout=20_000)
+    await expect(page).to_have_title("Sign in · headrace")
     await page.close()
 
 
@@ -130,6 +130,6 @@ async def test_no_page_asks_for_more_than_its_policy_allows(locked: StoryPage, b
         async def drawn(since: int = number) -> bool:
             return bool(await page.evaluate(f"headrace.store.number > {since + 4}"))
 
-        await wait_until(drawn, 15)
+        await wait_until(drawn, PATIENCE_S)
     await page.close()
     assert said == []

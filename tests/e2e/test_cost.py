@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,11 +17,11 @@ from playwright.async_api import CDPSession, Page, expect
 from headrace.dashboard.pages import PAGES
 from headrace.settings import Settings
 from headrace.testing import wait_until
-from tests.e2e.acting import live, missing, place, script, show, until
+from tests.e2e.acting import PATIENCE_S, live, missing, place, script, show, until
 from tests.e2e.conftest import Opens
 from tests.unit.frames import Story, StoryBus, StoryPage
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
 NAMES = [page.name for page in PAGES]
 DEEP = "HEADRACE_DEEP" in os.environ
@@ -28,10 +29,17 @@ CHANGES = 50 if DEEP else 12
 TALL = 2600
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served() -> AsyncIterator[StoryPage]:
     """A dashboard with ninety seconds of a story behind it."""
-    async with StoryPage(StoryBus(Settings(), Story(), past_s=90)) as page:
+    async with StoryPage(StoryBus(Settings(), Story.steady(time.time()), past_s=90)) as page:
+        yield page
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def mortal() -> AsyncIterator[StoryPage]:
+    """A dashboard that a test may end and start."""
+    async with StoryPage(StoryBus(Settings(), Story.steady(time.time()), past_s=10)) as page:
         yield page
 
 
@@ -50,7 +58,7 @@ async def tour(page: Page, changes: int) -> None:
 
 
 async def test_page_changes_leave_one_socket_and_nothing_behind(served: StoryPage, opened: Opens) -> None:
-    page = await opened(served.url)
+    page = await opened(served.url, own=True)
     await live(page)
     await until(page, "headrace.store.sections.status.viewers === 1")
     tools = await page.context.new_cdp_session(page)
@@ -68,7 +76,7 @@ async def test_page_changes_leave_one_socket_and_nothing_behind(served: StoryPag
 
 @pytest.mark.skipif(not DEEP, reason="HEADRACE_DEEP is not set; test_overview.py slows the overview down")
 async def test_a_page_stays_live_without_gaps_on_a_machine_four_times_slower(served: StoryPage, opened: Opens) -> None:
-    page = await opened(served.url)
+    page = await opened(served.url, own=True)
     await live(page)
     tools = await page.context.new_cdp_session(page)
     await tools.send("Emulation.setCPUThrottlingRate", {"rate": 4})
@@ -84,19 +92,19 @@ async def test_a_page_stays_live_without_gaps_on_a_machine_four_times_slower(ser
     assert await missing(page, begin) == 0
 
 
-async def test_a_long_outage_ends_without_a_reload(served: StoryPage, opened: Opens) -> None:
+async def test_a_long_outage_ends_without_a_reload(mortal: StoryPage, opened: Opens) -> None:
     """More tries than any that gives up would make; the longest delay is shortened."""
-    page = await opened(served.url, outage=True)
+    page = await opened(mortal.url, outage=True)
     await live(page)
     tries: list[str] = []
     page.on("websocket", lambda one: tries.append(one.url))
     await script(page, "[window.sameDocument = true, headrace.Connection.DELAYS_S[1] = 0.1]")
-    port = int(served.url.rstrip("/").rpartition(":")[2])
-    await served.stop()
+    port = int(mortal.url.rstrip("/").rpartition(":")[2])
+    await mortal.stop()
     await expect(page.locator("#pill")).to_have_attribute("data-state", "gone")
-    await wait_until(lambda: tries.count(served.socket) >= 25, 40, "25 tries")
+    await wait_until(lambda: tries.count(mortal.socket) >= 25, 2 * PATIENCE_S, "25 tries")
     await expect(page.locator("#pill")).to_contain_text("disconnected")
-    await served.start(port)
+    await mortal.start(port)
     await live(page)
     assert await script(page, "window.sameDocument") is True
     number = await script(page, "headrace.store.number")
@@ -104,7 +112,7 @@ async def test_a_long_outage_ends_without_a_reload(served: StoryPage, opened: Op
 
 
 async def test_numbers_are_there_with_the_first_paint(served: StoryPage, opened: Opens) -> None:
-    page = await opened(served.url)
+    page = await opened(served.url, own=True)
     await until(page, "headrace.glass.first !== null")
     assert await script(page, "headrace.glass.first") < 5000
     await expect(page.locator("#tile-in .value b")).not_to_have_text("–")
@@ -147,7 +155,7 @@ async def test_what_waited_while_nobody_looked_is_not_measured(served: StoryPage
     await until(page, "headrace.glass.ways.tiles.length >= 3")
     await page.click("#pause")
     number, begin = await place(page)
-    await wait_until(lambda: served.bus.number > number + 12, 20)
+    await wait_until(lambda: served.bus.number > number + 12, PATIENCE_S)
     end = await script(page, "headrace.connection.now()")
     await page.click("#pause")
     await until(page, f"headrace.store.number > {number + 12}")

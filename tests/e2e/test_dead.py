@@ -15,12 +15,12 @@ from tests.e2e.conftest import Opens
 from tests.unit.frames import StoryPage
 from tests.unit.logs import LogBus, asked, fake_bus, gave_up
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 
 LETTERS = 12
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def served() -> AsyncIterator[StoryPage]:
     """A dashboard over a log of twelve dead letters: eight of one reason, and of the others one that came too late."""
     bus = LogBus(fake_bus(), past_s=10)
@@ -33,7 +33,7 @@ async def served() -> AsyncIterator[StoryPage]:
 
 async def shown(served: StoryPage, opened: Opens, query: str = "", **options: int) -> Page:
     page = await opened(f"{served.url}dead{query}", **options)
-    await expect(page.locator("#rows-letters tr").first).to_be_attached(timeout=20_000)
+    await expect(page.locator("#rows-letters tr").first).to_be_attached()
     return page
 
 
@@ -107,7 +107,7 @@ async def test_a_letter_that_comes_shows_by_itself_and_its_payload_opens(served:
     page = await shown(served, opened)
     handle = await asked(served.bus, 60)
     await gave_up(served.bus, 60, handle, "something new")
-    await expect(page.locator("#rows-letters tr").first).to_contain_text("something new", timeout=10_000)
+    await expect(page.locator("#rows-letters tr").first).to_contain_text("something new")
     await page.locator("#rows-letters .payload button").first.click()
     drawer = page.locator("dialog.drawer")
     await expect(drawer.locator("pre")).to_contain_text('"id": "q-60"')
@@ -120,7 +120,7 @@ async def test_a_letter_that_comes_shows_by_itself_and_its_payload_opens(served:
 async def test_no_letters_is_good_news(opened: Opens) -> None:
     async with StoryPage(LogBus(fake_bus(), past_s=5)) as empty:
         page = await opened(f"{empty.url}dead", outage=True)  # the dashboard ends before the page
-        await expect(page.locator("#letters-card .empty")).to_be_visible(timeout=20_000)
+        await expect(page.locator("#letters-card .empty")).to_be_visible()
         await expect(page.locator("#letters-card .empty")).to_contain_text("every entry was processed")
 
 

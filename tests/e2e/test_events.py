@@ -15,16 +15,17 @@ from headrace.channels import REQUESTS, RESULTS
 from headrace.codec import decode
 from headrace.events import RunAlive
 from headrace.testing import wait_until
+from tests.e2e.acting import PATIENCE_S, live
 from tests.e2e.conftest import Opens
 from tests.unit.frames import StoryPage
 from tests.unit.logs import LogBus, asked, fake_bus, gave_up, happen, labelled, scored
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 
 FIRST = 20
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served() -> AsyncIterator[StoryPage]:
     """A dashboard over logs with twenty requests in them."""
     bus = LogBus(fake_bus(), past_s=10)
@@ -32,10 +33,6 @@ async def served() -> AsyncIterator[StoryPage]:
         await happen(bus, number)
     async with StoryPage(bus) as page:
         yield page
-
-
-async def live(page: Page) -> None:
-    await expect(page.locator("#pill")).to_have_attribute("data-state", "live", timeout=20_000)
 
 
 async def places(page: Page) -> list[str]:
@@ -75,7 +72,7 @@ async def test_of_a_flood_it_shows_a_part_and_says_so(served: StoryPage, opened:
         async def grown(known: int = known) -> bool:
             return len(await places(page)) > known
 
-        await wait_until(grown, 10)
+        await wait_until(grown, PATIENCE_S)
     shown = len(await places(page))
     assert shown <= 200
     text = await page.locator("#tail-shown").text_content() or ""
@@ -108,7 +105,7 @@ async def test_filters_hold_and_are_in_the_address(served: StoryPage, opened: Op
     await page.click("#tail-hold")
     held = await places(page)
     await happen(served.bus, 101)
-    await expect(page.locator("#tail-shown")).to_contain_text("held: 1 newer", timeout=10_000)
+    await expect(page.locator("#tail-shown")).to_contain_text("held: 1 newer")
     assert await places(page) == held
     await page.click("#tail-hold")
     await page.mouse.move(5, 5)
@@ -169,8 +166,8 @@ async def test_one_event_is_followed_from_waiting_to_painted(served: StoryPage, 
     await expect(page.locator("#rows-tail tr").first).to_be_attached()
     await scored(served.bus, 777, handle)
     await labelled(served.bus, 777, handle)
-    await expect(page.locator("#journey-head b")).to_have_text("scored", timeout=10_000)
-    await expect(page.locator("#journey li", has_text="painted")).to_be_attached(timeout=10_000)
+    await expect(page.locator("#journey-head b")).to_have_text("scored")
+    await expect(page.locator("#journey li", has_text="painted")).to_be_attached()
     steps = "headrace.journey.steps({stamps: [{name: 'a', at: 1}, {name: 'b', at: 3}]}, new Map())"
     spans = await page.evaluate(f"{steps}.map((one) => one.span)")
     assert spans == [None, 2]

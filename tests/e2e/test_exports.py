@@ -18,35 +18,36 @@ from playwright.async_api import Page, expect
 
 from headrace.settings import Settings
 from headrace.testing import wait_until
-from tests.e2e.conftest import Opens
+from tests.e2e.acting import PATIENCE_S
+from tests.e2e.conftest import Opens, Windows
 from tests.unit.frames import Story, StoryBus, StoryPage
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
-WAIT_MS = 20_000
 TALL = 2800
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served() -> AsyncIterator[StoryPage]:
     """A dashboard with two minutes of a story behind it."""
-    async with StoryPage(StoryBus(Settings(), Story(), past_s=120)) as page:
+    async with StoryPage(StoryBus(Settings(), Story.steady(time.time()), past_s=120)) as page:
         yield page
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(served: StoryPage, opened: Opens) -> Page:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def page(served: StoryPage, windows: Windows) -> AsyncIterator[Page]:
     """The overview half a minute ago: it stands still, so that what is saved can be compared."""
     at = int((time.time() - 30) * 1000) // 1000 * 1000
-    page = await opened(f"{served.url}?at={at}", height=TALL)
-    await expect(page.locator("#chart-throughput .scatterlayer path.js-line").first).to_be_attached(timeout=WAIT_MS)
-    await expect(page.locator("#rows-models tr").first).to_be_attached(timeout=WAIT_MS)
-    return page
+    async with windows.opening() as opens:
+        page = await opens(f"{served.url}?at={at}", height=TALL)
+        await expect(page.locator("#chart-throughput .scatterlayer path.js-line").first).to_be_attached()
+        await expect(page.locator("#rows-models tr").first).to_be_attached()
+        yield page
 
 
 async def saved(page: Page, card: str, kind: str) -> tuple[str, bytes]:
     await page.click(f"#{card} .take")
-    async with page.expect_download(timeout=WAIT_MS) as coming:
+    async with page.expect_download() as coming:
         await page.click(f"#{card} .takes button:has-text('{kind}')")
     download = await coming.value
     return download.suggested_filename, await asyncio.to_thread(Path(await download.path()).read_bytes)
@@ -100,7 +101,7 @@ async def test_the_menu_is_one_for_the_keyboard_too(page: Page) -> None:
 
 
 async def test_a_snapshot_opens_from_disk_and_shows_the_same(page: Page, opened: Opens, tmp_path: Path) -> None:
-    async with page.expect_download(timeout=2 * WAIT_MS) as coming:
+    async with page.expect_download() as coming:
         await page.click("#snapshot")
     download = await coming.value
     assert re.fullmatch(r"headrace-overview-\d{8}T\d{6}Z\.html", download.suggested_filename)
@@ -113,8 +114,8 @@ async def test_a_snapshot_opens_from_disk_and_shows_the_same(page: Page, opened:
     async def drawn() -> bool:
         return await alone.locator(tiles).all_text_contents() == wanted
 
-    await wait_until(drawn, 20, f"the tiles to say {wanted}")
-    await expect(alone.locator("#chart-throughput .scatterlayer path.js-line").first).to_be_attached(timeout=WAIT_MS)
+    await wait_until(drawn, PATIENCE_S, f"the tiles to say {wanted}")
+    await expect(alone.locator("#chart-throughput .scatterlayer path.js-line").first).to_be_attached()
     await expect(alone.locator("#rows-models tr")).to_have_count(await page.locator("#rows-models tr").count())
     await expect(alone.locator("#pill")).to_contain_text("snapshot")
     await expect(alone.locator(".about-snapshot")).to_contain_text("taken 20")

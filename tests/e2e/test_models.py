@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -16,11 +15,12 @@ from headrace.models.evaluation import wilson
 from headrace.models.registry import Registry
 from headrace.settings import Settings
 from headrace.testing import wait_until
+from tests.e2e.acting import PATIENCE_S, script
 from tests.e2e.conftest import Opens
 from tests.unit.frames import Story, StoryBus, StoryPage
 from tests.unit.served import shelf
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 
 TALL = 3200
 """A window in which the whole page is in view: what is not is not drawn."""
@@ -28,25 +28,22 @@ CLASSES = ("model-rate", "model-latency", "model-mix", "model-accuracy", "model-
 VALUES = ("model-rate", "model-latency", "model-mae", "model-r2", "model-scatter")
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def served(tmp_path: Path) -> AsyncIterator[StoryPage]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StoryPage]:
     """A dashboard with two minutes of a story behind it, and a registry of its own."""
-    shelf(tmp_path)
-    async with StoryPage(StoryBus(Settings(models=tmp_path), Story(), past_s=120)) as page:
+    folder = tmp_path_factory.mktemp("models")
+    shelf(folder)
+    async with StoryPage(StoryBus(Settings(models=folder), Story.steady(time.time()), past_s=120)) as page:
         yield page
 
 
 async def live(page: Page) -> None:
-    await expect(page.locator("#pill")).to_have_attribute("data-state", "live", timeout=20_000)
-    await expect(page.locator("#rows-fleet tr")).to_have_count(3, timeout=20_000)
-
-
-async def script(page: Page, text: str) -> Any:
-    return await page.evaluate(text)
+    await expect(page.locator("#pill")).to_have_attribute("data-state", "live")
+    await expect(page.locator("#rows-fleet tr")).to_have_count(3)
 
 
 async def drawn(page: Page, chart: str) -> None:
-    await expect(page.locator(f"#chart-{chart} .scatterlayer .trace").first).to_be_attached(timeout=20_000)
+    await expect(page.locator(f"#chart-{chart} .scatterlayer .trace").first).to_be_attached()
 
 
 async def test_a_classifier_is_shown_with_the_numbers_of_its_section(served: StoryPage, opened: Opens) -> None:
@@ -59,9 +56,9 @@ async def test_a_classifier_is_shown_with_the_numbers_of_its_section(served: Sto
     await expect(page.locator("#confusion td.right.full")).to_have_count(10)
     await expect(page.locator("#sure-bars .bar")).to_have_count(20)
     await expect(page.locator("#rows-worst tr")).to_have_count(12)
-    await expect(page.locator("#rows-worst canvas:not([hidden])")).to_have_count(10, timeout=20_000)
+    await expect(page.locator("#rows-worst canvas:not([hidden])")).to_have_count(10)
     await expect(page.locator("#rows-worst small", has_text="not kept")).to_have_count(2)
-    await expect(page.locator("#rows-predictions tr")).to_have_count(10, timeout=25_000)
+    await expect(page.locator("#rows-predictions tr")).to_have_count(10)
     await expect(page.locator('.card[data-empty="yes"]:visible')).to_have_count(0)
 
     async def same() -> bool:
@@ -85,7 +82,7 @@ async def test_a_classifier_is_shown_with_the_numbers_of_its_section(served: Sto
 async def test_a_cell_says_its_counts_and_shows_its_mistakes(served: StoryPage, opened: Opens) -> None:
     page = await opened(f"{served.url}models", height=TALL)
     await live(page)
-    await expect(page.locator("#rows-worst tr")).to_have_count(12, timeout=20_000)
+    await expect(page.locator("#rows-worst tr")).to_have_count(12)
     actual, predicted = (await script(page, "headrace.store.sections['worst:digits@3'].rows[0].cell")).split("-")
     cell = page.locator(f'#confusion td[data-value="{actual}-{predicted}"]')
     await cell.click()
@@ -151,20 +148,20 @@ async def test_promote_and_rollback_ask_first_and_say_what_came_of_it(served: St
     await page.click("#sure-cancel")
     assert registry.champion("digits").version == 1
     await expect(row).to_contain_text("in service")
-    await expect(page.locator("#rollback")).to_have_text("Roll back to version 3", timeout=10_000)
+    await expect(page.locator("#rollback")).to_have_text("Roll back to version 3")
     await page.click("#rollback")
     await page.click("#sure-go")
     await expect(page.locator("#sure-outcome")).to_contain_text("version 3 is in service")
     told = [event for event in served.bus.published if isinstance(event, ModelPromoted | ActionTaken)]
     assert [event.version for event in told if isinstance(event, ModelPromoted)] == [1, 3]
     assert [event.action for event in told if isinstance(event, ActionTaken)] == ["promote", "rollback"]
-    await expect(page.locator("#changes li").first).to_contain_text("rolled back to", timeout=10_000)
+    await expect(page.locator("#changes li").first).to_contain_text("rolled back to")
 
 
 async def test_the_page_fits_a_phone(served: StoryPage, opened: Opens) -> None:
     page = await opened(f"{served.url}models", width=390, height=3 * TALL)
     await live(page)
-    await expect(page.locator("#rows-versions tr")).to_have_count(3, timeout=20_000)
+    await expect(page.locator("#rows-versions tr")).to_have_count(3)
     for width in (320, 390, 768):
         await page.set_viewport_size({"width": width, "height": 1000})
 
@@ -173,7 +170,7 @@ async def test_the_page_fits_a_phone(served: StoryPage, opened: Opens) -> None:
                 await script(page, f"innerWidth === {width} && document.documentElement.scrollWidth <= {width}")
             )
 
-        await wait_until(fits, 20, f"no horizontal scroll at {width}")
+        await wait_until(fits, PATIENCE_S, f"no horizontal scroll at {width}")
 
 
 async def test_without_a_model_it_says_what_to_run(opened: Opens) -> None:
@@ -181,4 +178,4 @@ async def test_without_a_model_it_says_what_to_run(opened: Opens) -> None:
     bus.silent = True
     async with StoryPage(bus) as empty:
         page = await opened(f"{empty.url}models", height=TALL, outage=True)  # the dashboard ends before the page
-        await expect(page.locator("#fleet code", has_text="headrace models train digits")).to_be_visible(timeout=20_000)
+        await expect(page.locator("#fleet code", has_text="headrace models train digits")).to_be_visible()

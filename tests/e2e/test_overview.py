@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,21 +14,28 @@ from playwright.async_api import Page, expect
 from headrace.events import AlertView
 from headrace.settings import Settings
 from headrace.testing import wait_until
-from tests.e2e.acting import live, missing, place, script, until
+from tests.e2e.acting import PATIENCE_S, live, missing, place, script, until
 from tests.e2e.conftest import Opens
 from tests.unit.frames import Story, StoryBus, StoryPage
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 
 ROWS = {"predictions": 10, "workers": 5, "models": 3}
 TALL = 2600
 """A window in which the whole page is in view: what is not is not drawn."""
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served() -> AsyncIterator[StoryPage]:
     """A dashboard with ninety seconds of a story behind it."""
-    async with StoryPage(StoryBus(Settings(), Story(), past_s=90)) as page:
+    async with StoryPage(StoryBus(Settings(), Story.steady(time.time()), past_s=90)) as page:
+        yield page
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def mortal() -> AsyncIterator[StoryPage]:
+    """A dashboard with a shorter story, which a test may change, silence and end."""
+    async with StoryPage(StoryBus(Settings(), Story.steady(time.time()), past_s=10)) as page:
         yield page
 
 
@@ -49,7 +57,7 @@ async def test_numbers_move_and_are_those_of_the_frame(served: StoryPage, opened
         seen.add(await tile.text_content())
         return len(seen) >= 3
 
-    await wait_until(moved, timeout_s=15)
+    await wait_until(moved, PATIENCE_S)
 
     async def drawn() -> bool:
         """A frame is drawn a moment after it has come, so the two may differ for that moment."""
@@ -66,7 +74,7 @@ async def test_every_part_of_the_page_is_filled(served: StoryPage, opened: Opens
     page = await opened(served.url, height=TALL)
     await live(page)
     for table, count in ROWS.items():
-        await expect(page.locator(f"#rows-{table} tr")).to_have_count(count, timeout=25_000)
+        await expect(page.locator(f"#rows-{table} tr")).to_have_count(count)
     await expect(page.locator("#rows-runs tr").first).to_contain_text("digits sgd")
     await expect(page.locator("#matrix td.right.full")).to_have_count(10)
     await expect(page.locator("#confidence .bar")).to_have_count(20)
@@ -81,7 +89,7 @@ async def test_every_part_of_the_page_is_filled(served: StoryPage, opened: Opens
         return [...new Set(canvas.getContext("2d").getImageData(0, 0, 8, 8).data)].length; })()""",
     )
     assert shades > 5
-    await expect(page.locator('#rows-predictions .truth:not([data-right=""])').first).to_be_attached(timeout=20_000)
+    await expect(page.locator('#rows-predictions .truth:not([data-right=""])').first).to_be_attached()
 
 
 async def test_pause_holds_the_page_and_resume_misses_nothing(served: StoryPage, opened: Opens) -> None:
@@ -92,37 +100,38 @@ async def test_pause_holds_the_page_and_resume_misses_nothing(served: StoryPage,
     await expect(page.locator("#pill")).to_have_attribute("data-state", "paused")
     held = await page.locator("#tile-in .value").text_content(), await script(page, "headrace.store.number")
     number = served.bus.number
+    skipped = await script(page, "headrace.store.skipped")
 
     async def went_on() -> bool:
         return served.bus.number >= number + 8
 
-    await wait_until(went_on, timeout_s=20)
+    await wait_until(went_on, PATIENCE_S)
     assert (await page.locator("#tile-in .value").text_content(), await script(page, "headrace.store.number")) == held
     await page.click("#pause")
     await until(page, f"headrace.store.number > {number}")
     assert await missing(page, begin) == 0
-    assert await script(page, "headrace.store.skipped") == 0
+    assert await script(page, "headrace.store.skipped") < skipped + 8, "what waited was not late by mistake"
 
 
-async def test_silence_shows_and_ends(served: StoryPage, opened: Opens) -> None:
-    page = await opened(served.url)
+async def test_silence_shows_and_ends(mortal: StoryPage, opened: Opens) -> None:
+    page = await opened(mortal.url)
     await live(page)
-    served.bus.silent = True
-    await expect(page.locator("#pill")).to_have_attribute("data-state", "stale", timeout=15_000)
+    mortal.bus.silent = True
+    await expect(page.locator("#pill")).to_have_attribute("data-state", "stale")
     await expect(page).to_have_title(re.compile("stale"))
     await expect(page.locator("#said")).to_contain_text("aggregator")
-    served.bus.silent = False
+    mortal.bus.silent = False
     await live(page)
 
 
-async def test_an_open_page_survives_a_restart_of_the_dashboard(served: StoryPage, opened: Opens) -> None:
-    page = await opened(served.url, outage=True)
+async def test_an_open_page_survives_a_restart_of_the_dashboard(mortal: StoryPage, opened: Opens) -> None:
+    page = await opened(mortal.url, outage=True)
     await live(page)
     await script(page, "window.sameDocument = true")
-    port = int(served.url.rstrip("/").rpartition(":")[2])
-    await served.stop()
+    port = int(mortal.url.rstrip("/").rpartition(":")[2])
+    await mortal.stop()
     await expect(page.locator("#pill")).to_have_attribute("data-state", "gone")
-    await served.start(port)
+    await mortal.start(port)
     await live(page)
     assert await script(page, "window.sameDocument") is True
     number = await script(page, "headrace.store.number")
@@ -202,11 +211,11 @@ async def test_the_window_is_in_the_address(served: StoryPage, opened: Opens) ->
     await expect(page.locator("[data-do=window][aria-pressed=true]")).to_have_text("5 m")
 
 
-async def test_an_alert_is_seen_and_heard(served: StoryPage, opened: Opens) -> None:
-    page = await opened(served.url)
+async def test_an_alert_is_seen_and_heard(mortal: StoryPage, opened: Opens) -> None:
+    page = await opened(mortal.url)
     await live(page)
     await expect(page.locator("#alerts")).to_have_text("No alerts")
-    served.bus.story.alerts = [AlertView(name="lost", severity="critical", text="3 events are lost")]
+    mortal.bus.story.alerts = [AlertView(name="lost", severity="critical", text="3 events are lost")]
     await expect(page.locator("#alerts")).to_have_text("3 events are lost")
     await expect(page.locator("#alerts")).to_have_attribute("data-kind", "critical")
 
@@ -229,7 +238,7 @@ async def test_a_page_without_data_says_what_to_run(opened: Opens) -> None:
 
 
 async def test_a_slow_browser_stays_live_without_gaps(served: StoryPage, opened: Opens) -> None:
-    page = await opened(served.url)
+    page = await opened(served.url, own=True)
     await live(page)
     tools = await page.context.new_cdp_session(page)
     await tools.send("Emulation.setCPUThrottlingRate", {"rate": 4})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from typing import Any
@@ -17,7 +18,7 @@ from tests.e2e.acting import live, script, show, until
 from tests.e2e.conftest import Opens
 from tests.unit.frames import Story, StoryBus, StoryPage
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 
 NAMES = [page.name for page in PAGES]
 WIDTHS = (320, 390, 768, 1024, 1280)
@@ -31,10 +32,10 @@ AUDIT = """async () => {
 }"""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served() -> AsyncIterator[StoryPage]:
     """A dashboard with ninety seconds of a story behind it."""
-    async with StoryPage(StoryBus(Settings(), Story(), past_s=90)) as page:
+    async with StoryPage(StoryBus(Settings(), Story.steady(time.time()), past_s=90)) as page:
         yield page
 
 
@@ -47,7 +48,7 @@ async def settled(page: Page) -> None:
 @pytest.mark.parametrize("theme", ["dark", "light"])
 async def test_no_page_has_a_serious_barrier(served: StoryPage, opened: Opens, theme: str) -> None:
     """The rules of axe-core, https://github.com/dequelabs/axe-core."""
-    page = await opened(served.url, height=TALL, theme=theme)
+    page = await opened(served.url, height=TALL, theme=theme, own=True)
     await live(page)
     tools = await page.context.new_cdp_session(page)
     await tools.send("Page.setBypassCSP", {"enabled": True})
@@ -102,7 +103,7 @@ async def test_tiles_cards_and_rows_lead_to_their_pages_with_what_was_chosen(ser
         ("#rows-runs tr:first-child a", r"/training\?(?=.*run=)(?=.*window=300)"),
         ("#rows-models tr:nth-child(2) a", r"/models\?(?=.*model=)(?=.*window=300)"),
     ):
-        await page.locator(leading).click(timeout=20_000)
+        await page.locator(leading).click()
         await expect(page).to_have_url(re.compile(address))
         await show(page, "overview")
     assert await script(page, "window.sameDocument") is True

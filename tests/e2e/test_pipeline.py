@@ -29,7 +29,7 @@ from tests.e2e.conftest import Opens
 from tests.integration.test_processes import Command, environment, headrace
 
 pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.timeout(150),
     pytest.mark.server,
     pytest.mark.slow,
@@ -70,7 +70,7 @@ class Pipeline:
         own.close()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def pipeline(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pipeline]:
     """A scorer, an aggregator and a dashboard as processes, with the digits model in service."""
     home = tmp_path_factory.mktemp("pipeline")
@@ -168,7 +168,7 @@ async def test_numbers_are_those_of_the_logs_through_every_restart(pipeline: Pip
     await script(page, "window.sameDocument = true")
 
     await asyncio.to_thread(pipeline.stop, "dashboard")
-    await expect(page.locator("#pill")).to_have_attribute("data-state", "gone", timeout=20_000)
+    await expect(page.locator("#pill")).to_have_attribute("data-state", "gone")
     since = await script(page, "headrace.store.tiers[0].times[0]")
     await asyncio.to_thread(pipeline.start, "dashboard")
     await live(page)
@@ -176,13 +176,13 @@ async def test_numbers_are_those_of_the_logs_through_every_restart(pipeline: Pip
     await check_numbers(page, pipeline.settings)
 
     await asyncio.to_thread(pipeline.stop, "aggregator")
-    await expect(page.locator("#pill")).to_have_attribute("data-state", "stale", timeout=20_000)
+    await expect(page.locator("#pill")).to_have_attribute("data-state", "stale")
     await asyncio.to_thread(pipeline.start, "aggregator")
     await live(page)
     await check_numbers(page, pipeline.settings)
 
     await asyncio.to_thread(pipeline.server.kill)
-    await expect(page.locator("#pill")).to_have_attribute("data-state", "stale", timeout=20_000)
+    await expect(page.locator("#pill")).to_have_attribute("data-state", "stale")
     await expect(page.locator("#pill")).to_contain_text("no server")
     await asyncio.to_thread(pipeline.server.restart)
     await live(page)

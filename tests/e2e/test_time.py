@@ -18,20 +18,21 @@ from headrace.events import Alert, Frame
 from headrace.positions import Entry, Position
 from headrace.settings import Settings
 from headrace.testing import wait_until
+from tests.e2e.acting import PATIENCE_S
 from tests.e2e.conftest import Opens
 from tests.unit.frames import Story, StoryBus, StoryPage
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 
 PILL = "#pill"
 TRACK = "#time-track"
 PAST = re.compile(r"past · \d\d:\d\d:\d\d\s*\(\d.* ago\)")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served() -> AsyncIterator[StoryPage]:
     """A dashboard with four minutes of a story behind it, and an alert in them."""
-    bus = StoryBus(Settings(), Story(), past_s=240)
+    bus = StoryBus(Settings(), Story.steady(time.time()), past_s=240)
     alert = Alert(name="lag", subject="requests", state="raised", severity="critical", text="requests wait")
     bus.logs[ALERTS] = [Entry(Position(int((time.time() - 100) * 1000), 1), encode(alert))]
     async with StoryPage(bus) as page:
@@ -39,7 +40,7 @@ async def served() -> AsyncIterator[StoryPage]:
 
 
 async def state(page: Page, wanted: str) -> None:
-    await expect(page.locator(PILL)).to_have_attribute("data-state", wanted, timeout=20_000)
+    await expect(page.locator(PILL)).to_have_attribute("data-state", wanted)
 
 
 async def shown(page: Page) -> int | None:
@@ -55,7 +56,7 @@ async def arrived(page: Page, ms: int | None = None) -> int:
         wanted = await page.evaluate("headrace.connection.wanted")
         return at is not None and at == wanted and ms in (None, at)
 
-    await wait_until(there, 20, f"the moment {ms} to be shown")
+    await wait_until(there, PATIENCE_S, f"the moment {ms} to be shown")
     at = await shown(page)
     assert at is not None
     return at
@@ -73,11 +74,11 @@ async def test_an_address_shows_its_moment_with_the_numbers_of_then(served: Stor
     page = await opened(f"{served.url}?at={at}&window=300")
     await arrived(page, at)
     await state(page, "past")
-    await expect(page.locator(PILL)).to_have_text(PAST, timeout=15_000)
-    await expect(page).to_have_title(re.compile("past · "), timeout=15_000)
+    await expect(page.locator(PILL)).to_have_text(PAST)
+    await expect(page).to_have_title(re.compile("past · "))
     wanted = values(frame_at(served.bus, at))
     await expect(page.locator("#tile-depth .value b")).to_have_text(f"{wanted['depth']:,.0f}")
-    await expect(page.locator("#chart-throughput .scatterlayer path.js-line").first).to_be_attached(timeout=20_000)
+    await expect(page.locator("#chart-throughput .scatterlayer path.js-line").first).to_be_attached()
     end = await page.evaluate(
         "document.querySelector('#chart-throughput .js-plotly-plot').layout.xaxis.range[1] - headrace.charts.local(0)"
     )
@@ -87,7 +88,7 @@ async def test_an_address_shows_its_moment_with_the_numbers_of_then(served: Stor
     assert end is not None
     number = await page.evaluate("headrace.store.number")
     newest = served.bus.number
-    await wait_until(lambda: served.bus.number >= newest + 6, 20)
+    await wait_until(lambda: served.bus.number >= newest + 6, PATIENCE_S)
     assert await page.evaluate("headrace.store.number") == number
     await expect(page.locator("#tile-depth .value b")).to_have_text(f"{wanted['depth']:,.0f}")
 
@@ -101,12 +102,12 @@ async def test_live_is_one_press_away_and_the_address_forgets_the_moment(served:
     assert await shown(page) is None
     assert "at=" not in page.url
     number = await page.evaluate("headrace.store.number")
-    await wait_until(lambda: served.bus.number > number + 4, 20)
+    await wait_until(lambda: served.bus.number > number + 4, PATIENCE_S)
 
     async def moves() -> bool:
         return bool(await page.evaluate(f"headrace.store.number > {number} && headrace.store.time > {at / 1000 + 30}"))
 
-    await wait_until(moves, 20)
+    await wait_until(moves, PATIENCE_S)
 
 
 async def test_keys_go_by_a_second_and_by_ten_to_the_oldest_and_back(served: StoryPage, opened: Opens) -> None:
@@ -129,7 +130,7 @@ async def test_keys_go_by_a_second_and_by_ten_to_the_oldest_and_back(served: Sto
         at = await shown(page)
         return at is not None and 0 <= at - oldest <= 3_000
 
-    await wait_until(at_the_oldest, 20)
+    await wait_until(at_the_oldest, PATIENCE_S)
     await page.keyboard.press("End")
     await state(page, "live")
     await page.keyboard.press("Space")
@@ -141,8 +142,8 @@ async def test_keys_go_by_a_second_and_by_ten_to_the_oldest_and_back(served: Sto
 async def test_dragging_shows_moments_on_the_way_and_keeps_zoom(served: StoryPage, opened: Opens) -> None:
     page = await opened(served.url)
     await state(page, "live")
-    await expect(page.locator("#time-track .flowed path").first).to_have_attribute("d", re.compile("M"), timeout=20_000)
-    await expect(page.locator("#chart-throughput .scatterlayer path.js-line").first).to_be_attached(timeout=20_000)
+    await expect(page.locator("#time-track .flowed path").first).to_have_attribute("d", re.compile("M"))
+    await expect(page.locator("#chart-throughput .scatterlayer path.js-line").first).to_be_attached()
     chart = await page.locator("#chart-throughput").bounding_box()
     assert chart is not None
     await page.mouse.move(chart["x"] + 200, chart["y"] + 80)
@@ -182,18 +183,18 @@ async def test_the_moment_goes_along_to_other_pages(served: StoryPage, opened: O
 
 async def test_what_is_not_kept_any_more_is_said_with_a_way_out(served: StoryPage, opened: Opens) -> None:
     page = await opened(f"{served.url}?at=1763800000000")
-    await expect(page.locator("#time-note")).to_contain_text("oldest moment", timeout=20_000)
+    await expect(page.locator("#time-note")).to_contain_text("oldest moment")
     await expect(page.locator(PILL)).to_contain_text("not kept")
     await expect(page.locator(".page")).to_be_hidden()
     await page.click("#time-note button")
     await arrived(page)
     await expect(page.locator("#time-note")).to_be_hidden()
-    await expect(page.locator("#tile-in .value b")).to_have_text(re.compile(r"\d"), timeout=15_000)
+    await expect(page.locator("#tile-in .value b")).to_have_text(re.compile(r"\d"))
 
 
 async def test_the_bar_marks_alerts(served: StoryPage, opened: Opens) -> None:
     page = await opened(served.url)
-    await expect(page.locator("#time-track .marks i")).to_have_attribute("data-kind", "critical", timeout=30_000)
+    await expect(page.locator("#time-track .marks i")).to_have_attribute("data-kind", "critical")
     await expect(page.locator("#time-track .marks i")).to_have_attribute("title", re.compile("requests wait"))
 
 

@@ -14,35 +14,29 @@ from playwright.async_api import Page, expect
 from headrace.curves import CLOCK, read_curves
 from headrace.settings import Settings
 from headrace.testing import wait_until
+from tests.e2e.acting import PATIENCE_S, until
 from tests.e2e.conftest import Opens
 from tests.unit import trainings
 from tests.unit.frames import Story, StoryBus, StoryPage
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 
 TALL = 2400
 PAST = "past7,past8"
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def served() -> AsyncIterator[StoryPage]:
     """A dashboard with a minute of a story behind it."""
-    async with StoryPage(StoryBus(Settings(), Story(), past_s=60)) as page:
+    async with StoryPage(StoryBus(Settings(), Story.steady(time.time()), past_s=60)) as page:
         yield page
 
 
 async def shown(opened: Opens, served: StoryPage, query: str = "", **options: Any) -> Page:
     page = await opened(f"{served.url}training{query}", **{"height": TALL, **options})
-    await expect(page.locator("#pill")).to_have_attribute("data-state", "live", timeout=20_000)
-    await expect(page.locator("#runs-shown")).to_have_text(re.compile(r"2\d\d runs|of 2\d\d"), timeout=20_000)
+    await expect(page.locator("#pill")).to_have_attribute("data-state", "live")
+    await expect(page.locator("#runs-shown")).to_have_text(re.compile(r"2\d\d runs|of 2\d\d"))
     return page
-
-
-async def until(page: Page, text: str) -> None:
-    async def holds() -> bool:
-        return bool(await page.evaluate(text))
-
-    await wait_until(holds, 20, text)
 
 
 def drawn(place: str, expression: str) -> str:
@@ -74,7 +68,10 @@ async def test_filter_sort_and_ticks_are_in_the_address(served: StoryPage, opene
     await page.fill("#runs-filter input", "past solver=adam")
     await expect(page.locator("#runs-shown")).to_contain_text(f"{trainings.PAST // 3} of ")
     await page.click("#runs-head button[data-value=best]")
-    finals = sorted(trainings.past(n, time.time()).view.best["loss"] or 0 for n in range(1, trainings.PAST, 3))
+    finals = sorted(
+        trainings.past(n, time.time(), served.bus.story.rounds).view.best["loss"] or 0
+        for n in range(1, trainings.PAST, 3)
+    )
     first = page.locator("#rows-all-runs tr:not(.spacer)").first
     await expect(first.locator("td").last).to_have_text(f"{finals[0]:.4g}")
     await page.mouse.move(5, 5)
@@ -84,7 +81,7 @@ async def test_filter_sort_and_ticks_are_in_the_address(served: StoryPage, opene
     await expect(page).to_have_url(re.compile(r"q=past.*sort=-best.*runs=past\d+"))
     ticked = await first.get_attribute("data-run")
     await page.reload()
-    await expect(page.locator(f'#rows-all-runs tr[data-run="{ticked}"] input')).to_be_checked(timeout=20_000)
+    await expect(page.locator(f'#rows-all-runs tr[data-run="{ticked}"] input')).to_be_checked()
     await expect(page.locator("#runs-filter input")).to_have_value("past solver=adam")
 
 
@@ -95,9 +92,9 @@ async def test_curves_of_runs_long_ended_are_those_that_were_saved(served: Story
     picture = await page.evaluate(drawn(place, "p.series.map((s) => [s.key, s.x, s.y])"))
     for run, x, y in picture:
         number = int(run.removeprefix("past"))
-        curves = read_curves(trainings.saved(f"run-{run}", time.time()))
+        curves = read_curves(trainings.saved(f"run-{run}", time.time(), served.bus.story.rounds))
         assert y == pytest.approx([value for _, value in curves["loss"].points()], rel=1e-5)
-        view = trainings.past(number, time.time()).view
+        view = trainings.past(number, time.time(), served.bus.story.rounds).view
         assert x == pytest.approx([at - view.started for _, at in _clock(curves)], abs=0.01)
     await page.click("#switch-best")
     await until(page, drawn(place, "p.series.every((s) => s.y.every((v, i) => !i || v <= s.y[i - 1]))"))
@@ -114,7 +111,8 @@ def _clock(curves: Any) -> list[tuple[int, float]]:
 
 
 async def test_a_curve_grows_and_a_zoom_stays_until_a_double_click(served: StoryPage, opened: Opens) -> None:
-    run = f"ddp{int(time.time() // trainings.DISTRIBUTED_S)}"
+    turn, _ = served.bus.story.rounds.at(time.time(), trainings.DISTRIBUTED_S)
+    run = f"ddp{turn}"
     page = await shown(opened, served, f"?runs={run}&metrics=loss&smooth=0")
     place = "#plots .plot"
     await until(page, drawn(place, "p.series.length === 1"))
@@ -129,28 +127,28 @@ async def test_a_curve_grows_and_a_zoom_stays_until_a_double_click(served: Story
     zoomed = await page.evaluate(drawn(place, "p.range"))
     length = await page.evaluate(drawn(place, "p.series[0].x.length"))
     await expect(page.locator("#plots .tip")).to_contain_text("step")
-    if length < trainings.TOTAL - 60:
-        await until(page, drawn(place, f"p.series[0].x.length > {length}"))
+    await until(page, drawn(place, f"p.series[0].x.length > {length}"))
     assert await page.evaluate(drawn(place, "p.range")) == zoomed
     await page.mouse.dblclick(box["x"] + 300, box["y"] + 90)
     await until(page, drawn(place, "p.range === null"))
 
 
 async def test_a_search_shows_its_candidates_rungs_and_best(served: StoryPage, opened: Opens) -> None:
-    turn = int(time.time() // trainings.SEARCH_S)
+    rounds = served.bus.story.rounds
+    turn, _ = rounds.at(time.time(), trainings.SEARCH_S)
     page = await shown(opened, served, f"?search=search{turn}")
     body = page.locator("#rows-candidates tr:not(.spacer)")
-    await expect(body.first).to_be_visible(timeout=20_000)
+    await expect(body.first).to_be_visible()
 
     async def same() -> bool:
-        known = trainings.candidates(turn, time.time() - 1.5)
+        known = trainings.candidates(turn, time.time() - 1.5, rounds)
         count = len({one.candidate for one in known})
         said = int((await page.locator("#candidates-shown").text_content() or "0").split()[0])
         highest = max((one.rung, one.metrics.get("score") or 0) for one in known if one.metrics)
         best = (await body.first.locator("td").nth(3).text_content() or "").removeprefix("★ ")
         return said in (count, count + 1, count + 2) and (highest[0] == 0 or float(best) >= highest[1] - 1e-4)
 
-    await wait_until(same, 20, "the table to hold the candidates that came so far")
+    await wait_until(same, PATIENCE_S, "the table to hold the candidates that came so far")
     await until(page, drawn("#best-so-far", "p.series[1].y.every((v, i) => !i || v >= p.series[1].y[i - 1])"))
     count = int((await page.locator("#candidates-shown").text_content() or "0").split()[0])
     box = await page.locator("#parallel").bounding_box()
@@ -168,9 +166,9 @@ async def test_a_search_shows_its_candidates_rungs_and_best(served: StoryPage, o
 async def test_side_by_side_marks_what_differs(served: StoryPage, opened: Opens) -> None:
     page = await shown(opened, served, f"?runs={PAST}")
     row = page.locator("#rows-compare tr", has_text="solver")
-    await expect(row).to_contain_text("≠solveradamlbfgs", timeout=20_000)
+    await expect(row).to_contain_text("≠solveradamlbfgs")
     await expect(page.locator("#rows-compare tr", has_text="batch")).to_have_attribute("data-differs", "")
-    best = [trainings.past(n, time.time()).view.best["loss"] or 0 for n in (7, 8)]
+    best = [trainings.past(n, time.time(), served.bus.story.rounds).view.best["loss"] or 0 for n in (7, 8)]
     line = page.locator("#rows-compare tr", has_text="loss, best")
     await expect(line.locator('td[data-best="yes"]')).to_have_text(f"★ {min(best):.4g}")
     await page.click("#switch-differ")
@@ -179,7 +177,7 @@ async def test_side_by_side_marks_what_differs(served: StoryPage, opened: Opens)
 
 async def test_a_phone_has_no_horizontal_scroll(served: StoryPage, opened: Opens) -> None:
     page = await shown(opened, served, f"?runs={PAST}", width=390, height=3600, theme="light")
-    await expect(page.locator("#plots canvas").first).to_be_attached(timeout=20_000)
+    await expect(page.locator("#plots canvas").first).to_be_attached()
     for width in (320, 390, 768):
         await page.set_viewport_size({"width": width, "height": 1000})
         await until(page, f"innerWidth === {width} && document.documentElement.scrollWidth <= {width}")

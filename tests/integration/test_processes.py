@@ -312,8 +312,13 @@ def test_the_demo_brings_dead_processes_back_and_leaves_none_behind_when_killed(
         server.kill()
         command.said("the server answers again at redis://127.0.0.1:")
 
-        everyone = processes(command)
-        assert len(everyone) >= 8
+        everyone: list[psutil.Process] = []
+
+        def all_are_back() -> bool:
+            everyone[:] = processes(command)
+            return len(everyone) >= 8
+
+        wait_until_sync(all_are_back, START_S, lambda: f"8 processes of {[one.name() for one in everyone]}")
         command.process.kill()
         _, alive = psutil.wait_procs(everyone, timeout=15)
         for process in alive:

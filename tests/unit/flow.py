@@ -17,19 +17,19 @@ BYTES = {"requests": 410, "results": 2_300, "labels": 96, "joined": 1_400, "runs
 """Bytes of an event."""
 
 
-def completed(frame: Frame, depth: int) -> Frame:
-    """The frame with all that the page of queues shows."""
+def completed(frame: Frame, depth: int, age_s: float) -> Frame:
+    """The frame with all that the page of queues shows, `age_s` into its two minutes."""
     t = frame.time
     scorers = [worker for worker in frame.workers if worker.kind == "scorer"]
     return replace(
         frame,
         channels=[_channel(channel, depth if channel.name == "requests" else 20) for channel in frame.channels],
-        groups=[_group(group, depth, frame) for group in frame.groups],
+        groups=[_group(group, depth, frame, age_s) for group in frame.groups],
         workers=[
             replace(worker, events=int((t % 100_000) * 160 / (n + 1)), failed=3 if worker in scorers else 0)
             for n, worker in enumerate(frame.workers)
         ],
-        server=replace(frame.server, full_s=5_400.0 if t % 120 > 60 else None),
+        server=replace(frame.server, full_s=5_400.0 if age_s > 60 else None),
         batches={worker.worker: batches(t, worker.rate, depth, n) for n, worker in enumerate(scorers)}
         if frame.number % 4 == 0
         else {},
@@ -82,9 +82,9 @@ def _channel(channel: ChannelView, needed: int) -> ChannelView:
     )
 
 
-def _group(group: GroupView, depth: int, frame: Frame) -> GroupView:
+def _group(group: GroupView, depth: int, frame: Frame, age_s: float) -> GroupView:
     if group.group != "scorers":
         return replace(group, oldest_ms=180 + 60 * math.sin(frame.time / 3), drain_s=0.2, dead_total=0)
     arrivals = next(channel.rate.s30 for channel in frame.channels if channel.name == group.channel)
     wait_ms = 1000 * depth / arrivals * (1 + 0.1 * math.sin(frame.time / 7))
-    return replace(group, wait_ms=wait_ms, retried=Rate(s5=0.6 if frame.time % 120 < 12 else 0.0))
+    return replace(group, wait_ms=wait_ms, retried=Rate(s5=0.6 if age_s < 12 else 0.0))

@@ -12,6 +12,7 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import httpx
@@ -46,8 +47,11 @@ from tests.unit import served as tale
 
 STEP_S = 0.25
 DIGITS = [str(digit) for digit in range(10)]
+START_S = 60.0
 RUN_S = 48.0
 """How long a training of the story takes."""
+SPEED = 7.0
+"""Its steps a second."""
 
 _GLYPHS = (
     "..####..|.##..##.|.##..##.|.##..##.|.##..##.|.##..##.|.##..##.|..####..",
@@ -80,20 +84,27 @@ def digit(number: int, seed: int) -> list[float]:
 
 
 class Story:
-    """What happens, by Unix second."""
+    """What happens, by Unix second; in rounds that began where `rounds` says."""
 
-    def __init__(self, load: float = 1.0) -> None:
-        self.load = load
+    def __init__(self, load: float = 1.0, rounds: trainings.Rounds = trainings.ALWAYS) -> None:
+        self.load, self.rounds = load, rounds
         self.alerts: list[AlertView] = []
+
+    @classmethod
+    def steady(cls, now: float) -> Story:
+        """A story in the middle of all its rounds: for minutes no training ends or begins, however slow the machine."""
+        return cls(rounds=trainings.Rounds(now - 200, slow=10))
 
     def rush(self, t: float) -> float:
         """Requests a second: waves, and a rush hour every two minutes."""
+        t -= self.rounds.begin
         wave = 210 + 60 * math.sin(t / 17) + 25 * math.sin(t / 4.1)
         peak = 620 * math.exp(-(((t % 120) - 70) ** 2) / 90)
         return self.load * (wave + peak)
 
     def depth(self, t: float) -> float:
         """Requests that wait: what the rush leaves behind."""
+        t -= self.rounds.begin
         late = (t % 120) - 78
         return self.load * (1800 * math.exp(-((late / 9) ** 2)) + 6 + 4 * math.sin(t))
 
@@ -105,7 +116,7 @@ class Story:
         labels = requests * 0.42
         runs = self.runs(t)
         points = sum(run.steps_per_s for run in runs if run.state == "running")
-        ranks, spans = trainings.fresh(t, STEP_S)
+        ranks, spans = trainings.fresh(t, STEP_S, self.rounds)
         told = Frame(
             id=f"f{number}",
             source="aggregator-1",
@@ -130,7 +141,7 @@ class Story:
                     in_flight=depth - int(depth * 0.93),
                     oldest_ms=depth * 1.3,
                     committed=rate(served),
-                    dead=rate(0.4 if (t % 120) < 8 else 0.0),
+                    dead=rate(0.4 if (t - self.rounds.begin) % 120 < 8 else 0.0),
                     total=int(t),
                     dead_total=17,
                     drain_s=None if requests > served else depth / max(1.0, served - requests),
@@ -165,16 +176,12 @@ class Story:
             live=LiveView(live=int((t % 100_000) * 31), healed=12, lost=0, dropped=0),
             alerts=self.alerts,
         )
-        return flow.completed(told, depth)
+        return flow.completed(told, depth, (t - self.rounds.begin) % 120)
 
     def models(self, t: float, served: float) -> list[ModelView]:
         """The champion, the version before it, and a regression."""
         joined = 20_000 + int(t % 10_000) * 8
-        seed = random.Random(4)
-        confusion = [
-            [int(joined / 10 * (0.972 if a == b else seed.choice([0.0, 0.0, 0.001, 0.004, 0.009]))) for b in range(10)]
-            for a in range(10)
-        ]
+        confusion = [[int(joined / 10 * share) for share in row] for row in _confusion()]
         joined = sum(map(sum, confusion))
         correct = sum(confusion[n][n] for n in range(10))
         recent = [(t - 10 * n, 900, int(900 * (0.968 + 0.012 * math.sin((t - 10 * n) / 23)))) for n in range(30)]
@@ -193,7 +200,7 @@ class Story:
                 confidence=[*[3 + n * n // 3 for n in range(15)], 190, 420, 1_150, 4_200, 21_000],
                 mix=[int(served * (2.4 + 1.6 * math.sin(n * 2 + t / 40))) for n in range(10)],
                 quality=tale.classifier(
-                    t, QualityView(joined=joined, correct=correct, confusion=confusion, recent=recent)
+                    t, QualityView(joined=joined, correct=correct, confusion=confusion, recent=recent), self.rounds
                 ),
                 scores={"accuracy": 0.973},
             ),
@@ -208,7 +215,7 @@ class Story:
                 requests=rate(served * 0.02),
                 rows=rate(served * 0.02),
                 latency=late,
-                quality=tale.regression(t),
+                quality=tale.regression(t, self.rounds),
                 scores={"r2": 0.43, "mae": 43.1},
             ),
         ]
@@ -216,46 +223,50 @@ class Story:
     def runs(self, t: float) -> list[RunView]:
         """Four at once, each with another learning rate, and those of the round before."""
         found = []
-        current = int(t // RUN_S)
-        for turn in (current, current - 1):
+        current, began = self.rounds.at(t, RUN_S)
+        speed = SPEED / self.rounds.slow
+        for turn, since in ((current, began), (current - 1, began - RUN_S * self.rounds.slow)):
             for lane, rate_ in enumerate((0.3, 0.1, 0.03, 0.01)):
-                age = t - turn * RUN_S - lane * 1.5
+                age = t - since - lane * 1.5
                 if age < 0:
                     continue
                 total = 300
-                step = min(total, int(age * 7))
+                step = min(total, int(age * speed))
                 state = "finished" if step == total else "running"
-                loss = self._loss(turn, lane, step)
+                loss = _loss(turn, lane, step)
                 found.append(
                     RunView(
                         run=f"r{turn}-{lane}",
                         name=f"digits sgd lr={rate_}",
                         state=state,
                         params={"learning_rate": rate_, "solver": "sgd"},
-                        started=turn * RUN_S + lane * 1.5,
+                        started=since + lane * 1.5,
                         updated=t,
                         ended=t if state == "finished" else 0.0,
                         step=step,
                         total_steps=total,
-                        steps_per_s=7.0 if state == "running" else 0.0,
+                        steps_per_s=speed if state == "running" else 0.0,
                         metrics={"loss": loss, "accuracy": 1 - loss / 2.6},
                         best={"loss": loss * 0.97, "accuracy": 1 - loss / 2.7},
                         cost_us=3.1,
                     )
                 )
-        return sorted([*found, *trainings.views(t)], key=lambda run: run.state not in ("running", "stalled"))
+        return sorted(
+            [*found, *trainings.views(t, self.rounds)], key=lambda run: run.state not in ("running", "stalled")
+        )
 
     def points(self, t: float) -> dict[str, dict[str, list[tuple[int, float]]]]:
         """New points since the frame before."""
         found: dict[str, dict[str, list[tuple[int, float]]]] = {}
-        turn = int(t // RUN_S)
+        turn, began = self.rounds.at(t, RUN_S)
+        speed = SPEED / self.rounds.slow
         for lane in range(4):
-            age = t - turn * RUN_S - lane * 1.5
-            low, high = int(max(0.0, age - STEP_S) * 7), int(max(0.0, age) * 7)
+            age = t - began - lane * 1.5
+            low, high = int(max(0.0, age - STEP_S) * speed), int(max(0.0, age) * speed)
             steps = [step for step in range(low + 1, high + 1) if step <= 300]
             if steps:
-                losses = [(step, self._loss(turn, lane, step)) for step in steps]
-                clock = [(step, turn * RUN_S + lane * 1.5 + step / 7) for step in steps]
+                losses = [(step, _loss(turn, lane, step)) for step in steps]
+                clock = [(step, began + lane * 1.5 + step / speed) for step in steps]
                 found[f"r{turn}-{lane}"] = {
                     "loss": losses,
                     "accuracy": [(step, 1 - x / 2.6) for step, x in losses],
@@ -322,12 +333,21 @@ class Story:
             actual=[float(random.Random(number).randrange(10)) for number in numbers],
         )
 
-    def _loss(self, turn: int, lane: int, step: int) -> float:
-        chance = random.Random(f"{turn}/{lane}/{step}")
-        speed = (0.03, 0.02, 0.011, 0.006)[lane]
-        floor = (0.22, 0.09, 0.12, 0.2)[lane]
-        value = floor + 2.2 * math.exp(-speed * step)
-        return value * (1 + 0.09 * chance.gauss(0, 1)) + (0.12 * chance.random() if lane == 0 else 0)
+
+@lru_cache
+def _confusion() -> list[list[float]]:
+    """What share of the labels of each digit was told to be which."""
+    chance = random.Random(4)
+    return [[0.972 if a == b else chance.choice([0.0, 0.0, 0.001, 0.004, 0.009]) for b in range(10)] for a in range(10)]
+
+
+@lru_cache(maxsize=20_000)
+def _loss(turn: int, lane: int, step: int) -> float:
+    chance = random.Random(f"{turn}/{lane}/{step}")
+    speed = (0.03, 0.02, 0.011, 0.006)[lane]
+    floor = (0.22, 0.09, 0.12, 0.2)[lane]
+    value = floor + 2.2 * math.exp(-speed * step)
+    return value * (1 + 0.09 * chance.gauss(0, 1)) + (0.12 * chance.random() if lane == 0 else 0)
 
 
 class StoryBus(Bus):
@@ -396,7 +416,7 @@ class StoryBus(Bus):
         ]
 
     async def state(self, name: str, partition: int = 0) -> dict[str, bytes]:
-        return trainings.saved(name, time.time())
+        return trainings.saved(name, time.time(), self.story.rounds)
 
     async def publish(
         self, channel: str, events: Sequence[Event | bytes], *, partition: int = 0, patience_s: float = 5.0
@@ -421,7 +441,7 @@ class StoryBus(Bus):
 
     def _log(self, channel: str) -> list[Entry]:
         if channel == REQUESTS:
-            return tale.requests(time.time(), digit)
+            return tale.requests(time.time(), digit, self.story.rounds)
         return self.logs.get(channel, [])
 
 
@@ -490,14 +510,14 @@ class StoryPage:
         serving = asyncio.create_task(
             serve(self.bus.settings, self.bus, "127.0.0.1", port, urls.append, **self.served), name="page"
         )
-        await wait_until(lambda: urls or serving.done())
+        await wait_until(lambda: urls or serving.done(), START_S, "the dashboard to listen")
         self.url, self._serving = urls[0], serving
 
         async def filled() -> bool:
             return self.bus.silent or (await client.get(self.url + "readyz")).is_success
 
         async with httpx.AsyncClient() as client:
-            await wait_until(filled)
+            await wait_until(filled, START_S, "the dashboard to have read the past")
 
     async def stop(self) -> None:
         """End it as Ctrl-C would."""

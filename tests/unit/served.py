@@ -14,6 +14,7 @@ from headrace.models.card import Card
 from headrace.models.quarantine import examine
 from headrace.models.registry import Registry
 from headrace.positions import Entry, Position
+from tests.unit.trainings import ALWAYS, Rounds
 
 BLOCK_S = 300
 """The worst mistakes of the story change every five minutes."""
@@ -24,19 +25,23 @@ WEIGHTS = (0, 0, 2, 6, 9, 14, 21, 34, 71, 843)
 RESIDUALS = (1, 0, 2, 5, 9, 17, 31, 44, 61, 72, 66, 51, 38, 22, 12, 7, 3, 0, 1)
 
 
-def mistakes(t: float) -> list[tuple[Position, int, int, float]]:
+def mistakes(t: float, rounds: Rounds = ALWAYS) -> list[tuple[Position, int, int, float]]:
     """Position of the request, true and predicted digit, confidence: the worst at `t`."""
-    block = int(t // BLOCK_S)
+    return _mistakes(*rounds.at(t, BLOCK_S))
+
+
+@lru_cache
+def _mistakes(block: int, began: float) -> list[tuple[Position, int, int, float]]:
     chance = random.Random(block)
     found = []
     for n in range(WORST):
         actual = chance.randrange(10)
-        place = Position(block * BLOCK_S * 1000 - 4_000 * (WORST - n), block * WORST + n)
+        place = Position(int(began * 1000) - 4_000 * (WORST - n), block % 10**9 * WORST + n)
         found.append((place, actual, (actual + chance.choice((1, 3, 5, 7))) % 10, round(0.999 - 0.017 * n, 3)))
     return found
 
 
-def classifier(t: float, view: QualityView) -> QualityView:
+def classifier(t: float, view: QualityView, rounds: Rounds = ALWAYS) -> QualityView:
     """The quality `view` of the classifier with what labels say of its confidence."""
     bins = []
     for place, weight in enumerate(WEIGHTS):
@@ -49,15 +54,16 @@ def classifier(t: float, view: QualityView) -> QualityView:
         confusion=view.confusion,
         recent=[(at, 900, int(900 * (0.968 + 0.012 * math.sin(at / 23)))) for at in _slices(t, 30)],
         calibration=bins,
-        worst=[(f"0-{at}", 0, float(said), float(true), sure) for at, true, said, sure in mistakes(t)],
+        worst=[(f"0-{at}", 0, float(said), float(true), sure) for at, true, said, sure in mistakes(t, rounds)],
     )
 
 
-def regression(t: float) -> QualityView:
+def regression(t: float, rounds: Rounds = ALWAYS) -> QualityView:
     """The quality of the regression: two labels a second."""
+    block_s = int(rounds.at(t, BLOCK_S)[1])
     n = 442 + 2 * int(t % 10_000)
     pairs = [_pair(2 * int(t) - back) for back in range(24, 0, -1)]
-    far = sorted((_pair(2 * int(t // BLOCK_S * BLOCK_S) + n) for n in range(60)), key=lambda p: -abs(p[0] - p[1]))
+    far = _far(block_s)
     return QualityView(
         joined=n,
         sum_abs=n * 43.2,
@@ -70,7 +76,7 @@ def regression(t: float) -> QualityView:
         residuals=[count * n // 442 for count in RESIDUALS],
         errors=[_errors(at) for at in _slices(t, 6)],
         pairs=pairs,
-        worst=[(f"0-{int(t // BLOCK_S * BLOCK_S) * 1000 - 9_000 * n}-7", 0, *far[n], 0.0) for n in range(WORST)],
+        worst=[(f"0-{block_s * 1000 - 9_000 * n}-7", 0, *far[n], 0.0) for n in range(WORST)],
     )
 
 
@@ -79,6 +85,13 @@ def _slices(t: float, count: int) -> list[float]:
     return [t // 10 * 10 - 10 * back for back in range(count - 1, -1, -1)]
 
 
+@lru_cache
+def _far(block_s: int) -> list[tuple[float, float]]:
+    """Predicted and actual, the furthest apart first."""
+    return sorted((_pair(2 * block_s + n) for n in range(60)), key=lambda pair: -abs(pair[0] - pair[1]))
+
+
+@lru_cache(maxsize=10_000)
 def _pair(number: int) -> tuple[float, float]:
     """Predicted and actual."""
     chance = random.Random(number)
@@ -86,6 +99,7 @@ def _pair(number: int) -> tuple[float, float]:
     return round(150 + 0.62 * (actual - 152) + 38 * chance.gauss(0, 1), 1), round(actual, 1)
 
 
+@lru_cache(maxsize=1_000)
 def _errors(time: float) -> tuple[float, int, float, float, float, float]:
     pairs = [_pair(2 * int(time) + n) for n in range(20)]
     off = [predicted - actual for predicted, actual in pairs]
@@ -93,11 +107,11 @@ def _errors(time: float) -> tuple[float, int, float, float, float, float]:
     return (time, 20, sum(map(abs, off)), sum(x * x for x in off), sum(truth), sum(x * x for x in truth))
 
 
-def requests(t: float, digit: object) -> list[Entry]:
+def requests(t: float, digit: object, rounds: Rounds = ALWAYS) -> list[Entry]:
     """The log of requests, as far as mistakes of the half hour around `t` came from it."""
     found = []
     for block in range(-3, 4):
-        for n, (place, actual, _, _) in enumerate(mistakes(t + block * BLOCK_S)):
+        for n, (place, actual, _, _) in enumerate(mistakes(t + block * BLOCK_S * rounds.slow, rounds)):
             if n % FORGOTTEN != FORGOTTEN - 1:
                 rows = [digit(actual, place.number)]  # type: ignore[operator]
                 found.append(Entry(place, encode(PredictionRequested(model="digits", inputs=rows))))

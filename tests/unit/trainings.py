@@ -1,12 +1,14 @@
 """Trainings of the story: one over four ranks, a halving search, some that went wrong, and hundreds that ended.
 
-The same second always gives the same runs, points, candidates and saved state.
+The same second always gives the same runs, points, candidates and saved state; `Rounds` says when they began.
 """
 
 from __future__ import annotations
 
 import math
 import random
+from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -35,25 +37,43 @@ RUNGS = ((27, 20), (9, 60), (3, 180), (1, 540))
 STEPS_PER_S = 6.0
 TOTAL = 480
 
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Everything comes in rounds since `begin`, Unix seconds, each `slow` times as long as usual.
+
+    A test that looks at one training begins it itself: then none ends, or gives way to the next, while the test looks.
+    """
+
+    begin: float = 0.0
+    slow: float = 1.0
+
+    def at(self, t: float, round_s: float) -> tuple[int, float]:
+        """Number of the round at `t`, and when it began."""
+        number = int((t - self.begin) // (round_s * self.slow))
+        return number, self.begin + number * round_s * self.slow
+
+
+ALWAYS = Rounds()
 Points = dict[str, dict[str, list[Point]]]
 Spans = dict[str, dict[str, list[Span]]]
 
 
-def views(t: float) -> list[RunView]:
+def views(t: float, rounds: Rounds = ALWAYS) -> list[RunView]:
     """The runs of the frame at `t`."""
-    return [*_distributed(t), *_search(t), *_unlucky(t)]
+    return [*_distributed(t, rounds), *_search(t, rounds), *_unlucky(t, rounds)]
 
 
-def fresh(t: float, step_s: float) -> tuple[Points, Spans]:
+def fresh(t: float, step_s: float, rounds: Rounds = ALWAYS) -> tuple[Points, Spans]:
     """New points and spans in the `step_s` before `t`."""
-    turn = int(t // DISTRIBUTED_S)
-    age = t - turn * DISTRIBUTED_S
-    low, high = int(max(0.0, age - step_s) * STEPS_PER_S), int(age * STEPS_PER_S)
+    turn, began = rounds.at(t, DISTRIBUTED_S)
+    speed = STEPS_PER_S / rounds.slow
+    low, high = int(max(0.0, t - began - step_s) * speed), int((t - began) * speed)
     steps = range(low + 1, min(high, TOTAL) + 1)
     if not steps:
         return {}, {}
     run = f"ddp{turn}"
-    points: dict[str, list[Point]] = {CLOCK: [(n, turn * DISTRIBUTED_S + n / STEPS_PER_S) for n in steps]}
+    points: dict[str, list[Point]] = {CLOCK: [(n, began + n / speed) for n in steps]}
     spans: dict[str, list[Span]] = {}
     for metric in ("loss", "accuracy", "gradient_norm", "learning_rate"):
         values = {step: [_rank(metric, turn, rank, step) for rank in range(4)] for step in steps}
@@ -62,24 +82,24 @@ def fresh(t: float, step_s: float) -> tuple[Points, Spans]:
     return {run: points}, {run: {metric: spanned for metric, spanned in spans.items() if spanned}}
 
 
-def saved(name: str, t: float) -> dict[str, bytes]:
+def saved(name: str, t: float, rounds: Rounds = ALWAYS) -> dict[str, bytes]:
     """State that the aggregator would have saved."""
     if name == RUNS_STATE:
-        return {f"past{n}": past(n, t).encode() for n in range(PAST)}
+        return {f"past{n}": past(n, t, rounds).encode() for n in range(PAST)}
     if name.startswith(run_state("past")):
-        return _curves(int(name.removeprefix(run_state("past"))), t)
+        return _curves(int(name.removeprefix(run_state("past"))), t, rounds)
     if name.startswith(search_state("search")):
         turn = int(name.removeprefix(search_state("search")))
-        return {candidate_field(one.candidate, one.rung): one.encode() for one in candidates(turn, t)}
+        return {candidate_field(one.candidate, one.rung): one.encode() for one in candidates(turn, t, rounds)}
     return {}
 
 
-def past(n: int, t: float) -> SavedRun:
+def past(n: int, t: float, rounds: Rounds = ALWAYS) -> SavedRun:
     """One of those that ended, `n` runs ago."""
     chance = random.Random(n)
     rate = 10 ** chance.uniform(-3.5, -0.5)
     state = "failed" if n % 17 == 3 else "crashed" if n % 29 == 5 else "finished"
-    ended = t - t % 600 - 1200 - 300.0 * n
+    ended = rounds.at(t, 600.0)[1] - 1200 - 300.0 * n
     loss = _final(n)
     view = RunView(
         run=f"past{n}",
@@ -104,8 +124,19 @@ def past(n: int, t: float) -> SavedRun:
     return SavedRun(view=view, ranks={0: SavedRank(step=view.step, status=state, ended=ended)}, seen=ended)
 
 
-def candidates(turn: int, t: float) -> list[SavedCandidate]:
+def candidates(turn: int, t: float, rounds: Rounds = ALWAYS) -> list[SavedCandidate]:
     """Those of the search of one turn that came until `t`: each rung keeps the best third of the one before."""
+    found = []
+    for one in _candidates(turn, rounds):
+        found.append(one)
+        if one.time > t:
+            found[-1] = msgspec.structs.replace(one, status="running", metrics={})
+            break
+    return found
+
+
+@lru_cache
+def _candidates(turn: int, rounds: Rounds) -> list[SavedCandidate]:
     chance = random.Random(turn)
     names = [f"c{n:02}" for n in range(RUNGS[0][0])]
     params: dict[str, dict[str, Scalar]] = {
@@ -120,11 +151,11 @@ def candidates(turn: int, t: float) -> list[SavedCandidate]:
     skill = {
         name: 0.97 - 0.05 * abs(math.log10(float(str(params[name]["learning_rate"]))) + 2) ** 1.4 for name in names
     }
-    found, at, alive = [], turn * SEARCH_S, names
+    found, at, alive = [], rounds.begin + turn * SEARCH_S * rounds.slow, names
     for rung, (keep, steps) in enumerate(RUNGS):
         alive = sorted(alive, key=lambda name: -skill[name])[:keep] if rung else alive
         for name in alive if rung == 0 else sorted(alive):
-            at += 0.9 + 0.35 * rung
+            at += (0.9 + 0.35 * rung) * rounds.slow
             score = skill[name] * (1 - 0.4 * math.exp(-steps / 60)) + chance.gauss(0, 0.004)
             found.append(
                 SavedCandidate(
@@ -138,17 +169,15 @@ def candidates(turn: int, t: float) -> list[SavedCandidate]:
                     metrics={} if name == "c13" else {"score": round(score, 4), "fit_s": round(steps / 90, 3)},
                 )
             )
-            if at > t:
-                found[-1].status, found[-1].metrics = "running", {}
-                return found
     return found
 
 
-def _distributed(t: float) -> list[RunView]:
+def _distributed(t: float, rounds: Rounds) -> list[RunView]:
     found = []
-    for turn in (int(t // DISTRIBUTED_S), int(t // DISTRIBUTED_S) - 1):
-        started = turn * DISTRIBUTED_S
-        step = min(TOTAL, int((t - started) * STEPS_PER_S))
+    speed = STEPS_PER_S / rounds.slow
+    newest, began = rounds.at(t, DISTRIBUTED_S)
+    for turn, started in ((newest, began), (newest - 1, began - DISTRIBUTED_S * rounds.slow)):
+        step = min(TOTAL, int((t - started) * speed))
         over = step == TOTAL
         metrics: dict[str, float | None] = {
             metric: sum(_rank(metric, turn, rank, max(1, step)) for rank in range(4)) / 4
@@ -161,11 +190,11 @@ def _distributed(t: float) -> list[RunView]:
                 state="finished" if over else "running",
                 params={"learning_rate": 0.05, "solver": "sgd", "momentum": 0.9, "world_size": 4, "batch": 256},
                 started=started,
-                updated=min(t, started + TOTAL / STEPS_PER_S),
-                ended=started + TOTAL / STEPS_PER_S if over else 0.0,
+                updated=min(t, started + TOTAL / speed),
+                ended=started + TOTAL / speed if over else 0.0,
                 step=step,
                 total_steps=TOTAL,
-                steps_per_s=0.0 if over else STEPS_PER_S,
+                steps_per_s=0.0 if over else speed,
                 ranks=4,
                 metrics=metrics,
                 best=metrics,
@@ -175,9 +204,9 @@ def _distributed(t: float) -> list[RunView]:
     return found
 
 
-def _search(t: float) -> list[RunView]:
-    turn = int(t // SEARCH_S)
-    known = candidates(turn, t)
+def _search(t: float, rounds: Rounds) -> list[RunView]:
+    turn, began = rounds.at(t, SEARCH_S)
+    known = candidates(turn, t, rounds)
     judged = [one for one in known if one.metrics]
     scores = [score for one in judged if (score := one.metrics["score"]) is not None]
     over = len(known) == sum(keep for keep, _ in RUNGS) and known[-1].status != "running"
@@ -188,7 +217,7 @@ def _search(t: float) -> list[RunView]:
             name="digits halving search",
             state="finished" if over else "running",
             params={"factor": 3, "resource": "max_iter", "candidates": RUNGS[0][0]},
-            started=turn * SEARCH_S,
+            started=began,
             updated=known[-1].time if over else t,
             ended=known[-1].time if over else 0.0,
             metrics={"candidates/score": scores[-1]} if scores else {},
@@ -198,8 +227,9 @@ def _search(t: float) -> list[RunView]:
     ]
 
 
-def _unlucky(t: float) -> list[RunView]:
-    hour = t - t % 3600
+def _unlucky(t: float, rounds: Rounds) -> list[RunView]:
+    _, hour = rounds.at(t, 3600.0)
+    _, minute = rounds.at(t, 60.0)
     rows = (
         ("stalled", "digits sgd, no sign of life", 120, ""),
         ("failed", "digits adam", 44, "ValueError: Input X contains NaN"),
@@ -211,9 +241,9 @@ def _unlucky(t: float) -> list[RunView]:
             name=name,
             state=state,
             params={"learning_rate": 0.3, "solver": name.split()[1].strip(",")},
-            started=t - 400 - t % 60,
-            updated=t - 20 if state == "stalled" else t - 200 - t % 60,
-            ended=0.0 if state == "stalled" else t - 200 - t % 60,
+            started=minute - 400,
+            updated=t - 20 if state == "stalled" else minute - 200,
+            ended=0.0 if state == "stalled" else minute - 200,
             step=step,
             total_steps=300,
             metrics={"loss": 1.4, "accuracy": 0.4},
@@ -224,6 +254,7 @@ def _unlucky(t: float) -> list[RunView]:
     ]
 
 
+@lru_cache(maxsize=20_000)
 def _rank(metric: str, turn: int, rank: int, step: int) -> float:
     if metric == "learning_rate":
         return 0.05 * (0.5 + 0.5 * math.cos(math.pi * step / TOTAL))
@@ -239,8 +270,8 @@ def _final(n: int) -> float:
     return round(0.08 + 0.5 * random.Random(n * 7 + 1).random() ** 2, 4)
 
 
-def _curves(n: int, t: float) -> dict[str, bytes]:
-    view = past(n, t).view
+def _curves(n: int, t: float, rounds: Rounds) -> dict[str, bytes]:
+    view = past(n, t, rounds).view
     loss, accuracy, clock = Curve(), Curve(), Curve()
     chance = random.Random(n)
     for step in range(1, view.step + 1):
