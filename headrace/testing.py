@@ -61,6 +61,8 @@ Description = str | Callable[[], str]
 
 FAKE_HOST: Final = "headrace-fake"
 POLL_LIMIT_S: Final = 0.02
+PATIENCE_S: Final = 15.0
+"""What holds is seen at once; what does not is waited for long enough for a machine that has much else to do."""
 
 
 @overload
@@ -75,7 +77,7 @@ async def wait_until(
 ) -> T: ...
 
 
-async def wait_until(predicate: Callable[[], Any], timeout_s: float = 5.0, description: Description = "") -> Any:
+async def wait_until(predicate: Callable[[], Any], timeout_s: float = PATIENCE_S, description: Description = "") -> Any:
     """The first true value of `predicate`, plain or async, asked again and again until then.
 
     Raises AssertionError after `timeout_s`, with the description (text, or a call that makes it) and the last value.
@@ -92,7 +94,7 @@ async def wait_until(predicate: Callable[[], Any], timeout_s: float = 5.0, descr
 
 
 def wait_until_sync(
-    predicate: Callable[[], T | None], timeout_s: float = 5.0, description: str | Callable[[], str] = ""
+    predicate: Callable[[], T | None], timeout_s: float = PATIENCE_S, description: str | Callable[[], str] = ""
 ) -> T:
     """`wait_until` for code without asyncio."""
     polling = _Polling(timeout_s, description or getattr(predicate, "__name__", "a condition"))
@@ -118,7 +120,7 @@ class _Polling:
 
 
 async def collect(
-    bus: Bus, channel: str, count: int, *, partition: int = 0, timeout_s: float = 5.0
+    bus: Bus, channel: str, count: int, *, partition: int = 0, timeout_s: float = PATIENCE_S
 ) -> Sequence[AnyEvent]:
     """The first `count` events of a log, decoded, once they are there. Raises AssertionError if they do not come."""
     from headrace.codec import decode

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 async def some(consumer: Consumer) -> Batch:
     """The next batch, waited for."""
-    return await wait_until(consumer.next, 3.0, "a batch")
+    return await wait_until(consumer.next, description="a batch")
 
 
 async def counted(bus: Bus, partition: int = 0) -> dict[str, int]:

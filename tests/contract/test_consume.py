@@ -24,7 +24,7 @@ CLAIM_MS = 100
 
 async def some(consumer: Consumer) -> Batch:
     """The next batch, waited for."""
-    return await wait_until(consumer.next, 3.0, "a batch")
+    return await wait_until(consumer.next, description="a batch")
 
 
 async def in_flight(bus: Bus) -> int:
@@ -40,7 +40,7 @@ async def idle(bus: Bus, milliseconds: int) -> None:
         rows = await client.xpending_range(log, "readers", min="-", max="+", count=100)
         return all(row["time_since_delivered"] >= milliseconds for row in rows)
 
-    await wait_until(quiet, 3.0, "pending entries to age")
+    await wait_until(quiet, description="pending entries to age")
 
 
 async def abandon(bus: Bus, worker: str) -> Batch:

@@ -120,7 +120,7 @@ async def test_a_read_bound_by_bytes_is_followed_by_one_ahead_too(connect: Conne
                     [group] = await bus.groups("runs")
                     return group.in_flight > here
 
-                await wait_until(more_in_flight, 5.0, "the next batch to be read beside the work")
+                await wait_until(more_in_flight, description="the next batch to be read beside the work")
             await consumer.finish(consumer.commit(batch))
     assert seen == 12
 
@@ -146,7 +146,7 @@ async def test_what_was_read_ahead_is_handed_back_when_the_work_fails(any_bus: B
                 await consumer.finish(consumer.commit(batch))
             return len(got) == 3000
 
-        await wait_until(all_of_them, 5.0, lambda: f"3000 entries, not {len(got)}")
+        await wait_until(all_of_them, description=lambda: f"3000 entries, not {len(got)}")
     assert sorted(got) == list(range(1, 3001))
 
 

@@ -34,7 +34,7 @@ async def died(bus: Bus, *events: Event, reason: str = "row 0 holds nan", partit
     async with bus.consume(REQUESTS, "scorers", worker="w1", partition=partition) as consumer:
         done = 0
         while done < len(events):
-            batch = await wait_until(consumer.next, 3.0, "a batch")
+            batch = await wait_until(consumer.next, description="a batch")
             work = consumer.commit(batch)
             for spelled in list(batch.ids):
                 work.dead(spelled, reason)
@@ -59,7 +59,7 @@ async def test_a_requeued_letter_is_its_own_bytes_again_and_its_group_gets_them(
     assert (tally.done, tally.already, tally.refused, refused) == (1, 0, {}, {})
     assert await requests(any_bus) == [encode(request(1)), encode(request(2)), encode(request(1))]
     async with any_bus.consume(REQUESTS, "scorers", worker="w2") as consumer:
-        batch = await wait_until(consumer.next, 3.0, "the requeued entry")
+        batch = await wait_until(consumer.next, description="the requeued entry")
     assert batch.payloads == [encode(request(1))]
     [action] = await told(any_bus)
     assert (action.action, action.actor, action.count, action.time) == ("requeue", "local", 1, NOW)
