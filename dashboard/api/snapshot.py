@@ -62,6 +62,7 @@ def add_routes(app: FastAPI, feed: Feed, archive: Archive) -> None:
             newest = state.frame
             if moment is not None and (newest is None or moment < newest.time * 1000):
                 earlier = await archive.at(moment)
+                await earlier.look(list(show or every(earlier.state))[:MOST_SECTIONS])
                 state, sections = earlier.state, earlier.sections
             if state.frame is None:
                 return problem(503, "no frame yet; start an aggregator with `headrace aggregator`")

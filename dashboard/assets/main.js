@@ -76,6 +76,9 @@
     else if (store.at === null) headrace.glass.drawn("charts");
   }
 
+  /** Draw one card at once, whatever is in view or held. */
+  const redraw = (id) => shown().cards?.[id]?.(true);
+
   /** The end of the time axis: the newest frame, or the present if that is late, so that silence shows as a hole. */
   function end() {
     if (store.at !== null) return store.at / 1000;
@@ -349,7 +352,7 @@
 
   const at = () => store.at;
   const shownPage = () => ({ name: page.name, root: page.root });
-  Object.assign(headrace, { repaint, view, shownPage, clock: { end, seconds, tier, range, at, travel } });
+  Object.assign(headrace, { repaint, redraw, view, shownPage, clock: { end, seconds, tier, range, at, travel } });
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();
 })((window.headrace = window.headrace || {}));
