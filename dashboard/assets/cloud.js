@@ -63,6 +63,14 @@
     drawAxes(pen, scale, width, height);
     drawDots(cloud, pen, scale);
     const colours = headrace.theme.colours();
+    box.shown = section.points.map(([age, size, wait, model, reason, worker]) => ({
+      at: section.until - age,
+      entries: size,
+      wait_ms: wait,
+      model_ms: model,
+      reason: section.reasons[reason].reason,
+      worker: section.workers[worker],
+    }));
     box.legend = section.reasons.map(({ reason }) => ({ name: reason, sign: sign(reason)[0], colour: colours[sign(reason)[1]] }));
   }
 

@@ -183,7 +183,7 @@
 
   function attach(root) {
     for (const card of root.querySelectorAll(".card")) {
-      const has = card.querySelector(".dash-graph, .chart, table, .scroll, .matrix, .bars, [data-export]");
+      const has = card.querySelector(".dash-graph, .chart, table, .scroll, .matrix, .bars, .cloud, [data-export]");
       const head = card.querySelector(":scope > .head");
       if (!has || !head || head.querySelector(".take")) continue;
       const button = el("button", "take");
@@ -250,6 +250,7 @@
     const said = document.getElementById("said");
     button.setAttribute("aria-busy", "true");
     const chosen = new URLSearchParams([...view.chosen].filter(([name]) => name !== "at"));
+    for (const [name, value] of Object.entries(headrace.pages[headrace.shownPage().name].settled?.() || {})) chosen.set(name, value);
     const words = { page: headrace.shownPage().name, seconds: clock.seconds(), at: clock.at() ?? Math.round(moment()), view: chosen.toString() };
     try {
       const address = new URLSearchParams(words);

@@ -7,6 +7,7 @@
        fast()            drawn with every frame: numbers and tiles
        cards             drawn twice a second while in view: by the id of a card, a function of `force`
        actions           what its controls do: by their `data-do`, a function of their `data-value` and the element
+       settled()         what it chose by itself, to be written into a snapshot
        bound(root)       called once the page is up; `left()` before another takes its place
 
    `headrace.view` is what a reader has chosen. It is in the address, so that a link shows somebody else the same.

@@ -158,7 +158,7 @@
     }
     const { muted, blue, orange } = headrace.theme.colours();
     const { faded } = headrace.theme;
-    box.legend = best ? [{ name: `the best: ${best.candidate}`, colour: orange }, { name: "the others, the better the darker", colour: faded(blue, 0.87) }] : [];
+    box.legend = best ? [{ name: `the best: ${best.candidate}`, colour: orange }, { name: "the others: the better, the stronger", colour: faded(blue, 0.87) }] : [];
     light(box);
     const context = box.children[0].getContext("2d");
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
