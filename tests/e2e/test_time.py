@@ -202,3 +202,14 @@ async def test_a_phone_has_no_horizontal_scroll_in_the_past(served: StoryPage, o
     page = await opened(f"{served.url}?at={at}", width=320, height=800, theme="light")
     await arrived(page, at)
     assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+async def test_what_was_looked_up_is_there_in_the_past(served: StoryPage, opened: Opens) -> None:
+    at = int((time.time() - 60) * 1000) // 1000 * 1000
+    page = await opened(f"{served.url}models?at={at}", height=2600)
+    await arrived(page, at)
+    await expect(page.locator("#rows-worst tr").first).to_be_attached(timeout=20_000)
+    await page.click("#to-training")
+    await arrived(page, at)
+    await expect(page.locator("#rows-all-runs tr[data-run^=past]").first).to_be_attached(timeout=20_000)
+    await expect(page.locator("#time-note")).to_be_hidden()
