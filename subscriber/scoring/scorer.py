@@ -37,7 +37,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SAMPLES_PER_S = 5.0
-"""Predictions a scorer shows on the page each second, at any load: a page shows fewer, and each costs all dashboards."""
+"""Predictions a scorer shows on the page each second, at any load: pages show fewer, and each costs every dashboard."""
 FEW = 8
 INLINE_S = 0.002
 """The event loop may stand still for so long."""
