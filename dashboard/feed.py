@@ -1,7 +1,8 @@
 """The one way in: a single subscription of the process, folded into the state; whoever watches is woken.
 
-On start, and whenever the log of frames was replaced or went back, the state is built anew from the log and from the
-aggregator's saved curves, so that a restarted dashboard shows the same as before.
+On start, and whenever the log of frames was replaced or went back, the state is built anew from the logs (frames, and
+the samples and labels between them) and from the aggregator's saved curves, so that a restarted dashboard shows the
+same as before.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from headrace.channels import ALERTS, FRAMES, TAIL
 from headrace.codec import decode
 from headrace.curves import Curve, read_curves, run_state
 from headrace.dashboard.looks import looks
+from headrace.dashboard.record import Record
 from headrace.dashboard.sections import Sections, Status
 from headrace.dashboard.state import State
 from headrace.errors import CodecError, HeadraceError
 from headrace.heartbeat import Tally
-from headrace.positions import Position
+from headrace.positions import START, Position
 
 PAST_S = 900
 PAGE = 500
@@ -151,14 +153,18 @@ class Feed:
         if epoch != state.epoch or newest < state.position:
             state = State(epoch=epoch)
         start = Position(max(state.position.ms, int((time.time() - PAST_S) * 1000)), 0)
+        # What went on without this process fills the tail; what it saw itself is in the tail already.
+        beside = await Record(self.bus).beside(start.ms if state.position == START else newest.ms + 1, newest)
         while entries := await self.bus.read(FRAMES, start=start, count=PAGE):
             for entry in entries:
+                await beside.fold(state, entry.position.ms)
                 self._fold(state, entry)
             if len(entries) < PAGE:
                 break
             last = entries[-1].position
             start = Position(last.ms, last.number + 1)
             await asyncio.sleep(0)
+        await beside.fold(state)
         state.restore(await self._saved_curves(state))
         self.state = state
         self._wake()

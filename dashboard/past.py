@@ -2,8 +2,9 @@
 
 The frames of the minute before a moment are folded one by one. Of the quarter of an hour before that, one frame of two
 seconds is folded, and the closed steps of the series are put under it; both are the same for all moments, so they are
-read once, by blocks, and kept. Curves are those of now, cut at the step that their run had then. All that is read is
-bounded, and other tasks run between any two pages of it.
+read once, by blocks, and kept. Curves are those of now, cut at the step that their run had then. What was looked up
+then is looked up in the logs as they were then (`looks/`). All that is read is bounded, and other tasks run between any
+two pages of it.
 """
 
 from __future__ import annotations
@@ -11,27 +12,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
+from headrace.bus import Bus
 from headrace.channels import FRAMES
 from headrace.curves import Curve, read_curves, run_state
 from headrace.dashboard.feed import Feed
 from headrace.dashboard.history import TIERS, History, Row, Tier
+from headrace.dashboard.looks import looks_at
+from headrace.dashboard.looks.earlier import JUDGED, until
 from headrace.dashboard.record import Kept, PastError, Record, fold_entry
-from headrace.dashboard.sections import Sections
+from headrace.dashboard.sections import Sections, Status
 from headrace.dashboard.series import values
 from headrace.dashboard.state import State
 from headrace.errors import CodecError
 from headrace.events import RunView
 from headrace.positions import Entry, Position
 
-__all__ = ["LATEST_MS", "Archive", "Earlier", "PastError", "until"]
+__all__ = ["LATEST_MS", "Archive", "Earlier", "PastError"]
 
 LATEST_MS = 10**14
 """A moment so far away is a mistake."""
 KEPT = 8
 """Moments kept ready: several viewers of one, and a reader who goes to and fro."""
+FOUND = 64
+"""Sections of one moment that were looked up and are kept; those found first give way."""
 BLOCK_S = 30
 """Steps of all tiers end where a block ends, so that blocks can be put together."""
 MINUTE_S = 60
@@ -56,12 +64,26 @@ class Block:
     frames: list[Entry]
 
 
-@dataclass(frozen=True, slots=True)
 class Earlier:
-    """One moment: `state` is what the dashboard knew then, `sections` the bytes of it."""
+    """One moment: `state` is what the dashboard knew then, `sections` the bytes of it and of what was looked up."""
 
-    state: State
-    sections: Sections
+    def __init__(self, bus: Bus, state: State, status: Callable[[], Status]) -> None:
+        self.state = state
+        self._found: dict[str, msgspec.Struct] = {}
+        self.sections = Sections(lambda: state, status, self._found)
+        self._bus = bus
+        self._looks = looks_at(state.position.ms)
+        self._turn = asyncio.Lock()
+
+    async def look(self, names: Iterable[str]) -> None:
+        """Look up those of the sections that no frame holds, each once. Raises HeadraceError."""
+        async with self._turn:
+            for look in self._looks:
+                wanted = [name for name in names if look.wants(name) and name not in self._found]
+                if wanted:
+                    self._found.update(await look.look(self._bus, self.state, wanted))
+            while len(self._found) > FOUND:
+                del self._found[next(iter(self._found))]
 
 
 class Archive:
@@ -107,7 +129,7 @@ class Archive:
     async def _make(self, kept: Kept) -> Earlier:
         async with self._turn:
             state = await self._state(kept)
-        return Earlier(state, Sections(lambda: state, self._feed.status))
+        return Earlier(self._feed.bus, state, self._feed.status)
 
     async def _state(self, kept: Kept) -> State:
         first = int((kept.frame.time - MINUTE_S) // BLOCK_S)
@@ -115,18 +137,13 @@ class Archive:
         history = await self._long_ago(state, first)
         state.history = history
         start_ms = first * BLOCK_S * 1000
-        beside = await self.record.beside(start_ms, kept.position)
+        beside = await self.record.beside(start_ms - QUARTER_S * 1000, kept.position)
         async for page in self.record.frames(start_ms - MARGIN_MS, kept.position):
-            done = 0
             for entry, frame in page:
-                while done < len(beside) and beside[done].position.ms <= entry.position.ms:
-                    fold_entry(state, beside[done])
-                    done += 1
+                await beside.fold(state, entry.position.ms)
                 if frame.time >= first * BLOCK_S:
                     state.fold(frame, entry.position)
-            beside = beside[done:]
-        for left in beside:
-            fold_entry(state, left)
+        await beside.fold(state)
         state.restore(await self._curves(kept.frame.runs))
         return state
 
@@ -172,7 +189,7 @@ class Archive:
 
     async def _curves(self, runs: Sequence[RunView]) -> dict[str, dict[str, Curve]]:
         now = self._feed.state
-        steps = {run.run: run.step for run in now.frame.runs} if now.frame else {}
+        later = {run.run: run for run in now.frame.runs} if now.frame else {}
         found = {}
         for run in runs:
             curves = now.curves.get(run.run)
@@ -180,27 +197,16 @@ class Archive:
                 curves = {}
                 with contextlib.suppress(CodecError):
                     curves = read_curves(await self._feed.bus.state(run_state(run.run)))
-            went_on = not run.ended and steps.get(run.run, run.step + 1) > run.step
+            since = later.get(run.run)
             cut: dict[str, Curve] = {}
             for metric, curve in curves.items():
-                as_then = until(curve, run.step, went_on)
+                counts = metric.startswith(JUDGED)
+                step = run.candidates if counts else run.step
+                went_on = not run.ended and (since is None or (since.candidates if counts else since.step) > step)
+                as_then = until(curve, step, went_on)
                 if len(as_then):  # a run that had begun and told nothing yet had no curve
                     cut[metric] = as_then
                 await asyncio.sleep(0)
             if cut:
                 found[run.run] = cut
         return found
-
-
-def until(curve: Curve, step: int, went_on: bool) -> Curve:
-    """The curve as far as `step`; of a run that went on, without the point that may cover later steps too."""
-    stride = curve.stride
-    points = [
-        (first, value)
-        for first, value in curve.points()
-        if first <= step and not (went_on and (first // stride + 1) * stride - 1 > step)
-    ]
-    cut = Curve(curve.limit)
-    cut.stride = stride
-    cut.put(points, curve.spans(points))
-    return cut

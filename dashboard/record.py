@@ -7,6 +7,7 @@ the time before the first entry of `frames` comes from `frames-long`.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,6 +45,22 @@ class Kept:
     channel: str
     position: Position
     frame: Frame
+
+
+class Beside:
+    """Entries that came between frames, oldest first, to be folded in where they belong."""
+
+    def __init__(self, entries: deque[Entry]) -> None:
+        self._entries = entries
+
+    async def fold(self, state: State, until_ms: int | None = None) -> None:
+        """Fold in those until `until_ms`, or all that are left; others run between every few of them."""
+        done = 0
+        while self._entries and (until_ms is None or self._entries[0].position.ms <= until_ms):
+            fold_entry(state, self._entries.popleft())
+            done += 1
+            if done % BESIDE_PAGE == 0:
+                await asyncio.sleep(0)
 
 
 class Record:
@@ -86,15 +103,15 @@ class Record:
             async for page in self._pages(FRAMES, max(start_ms, first.ms), stop):
                 yield page
 
-    async def beside(self, start_ms: int, stop: Position) -> list[Entry]:
-        """Samples, labels and alerts from `start_ms` to `stop`, oldest first; of very many, the newest."""
+    async def beside(self, start_ms: int, stop: Position) -> Beside:
+        """Samples, labels and alerts from `start_ms` to `stop`; of very many, the newest."""
         found: list[tuple[int, int, Entry]] = []
         for order, channel in enumerate((TAIL, JOINED, ALERTS)):
             for partition in self.bus.names.partitions_of(channel):
                 entries = await self._newest(channel, partition, start_ms, stop.ms)
                 found += [(entry.position.ms, order, entry) for entry in entries]
         found.sort(key=lambda one: one[:2])
-        return [entry for _, _, entry in found]
+        return Beside(deque(entry for _, _, entry in found))
 
     async def _first(self, channel: str) -> Position | None:
         entries = await self.bus.read(channel, count=1)

@@ -17,7 +17,6 @@ Both sides send JSON objects whose keys are all optional.
         sections those of the sections shown that changed
         skipped  frames that this browser got late, several at once, because it was slow
         pong, now   the number that came with `ping`, and Unix seconds
-        lacks    sections shown that are looked up in the present only, and so are of no other moment
         at       in answer to `at`, with `past` and all sections: everything is of that moment, and nothing live but
                  `status` follows; or with `gone`, why it cannot be shown, and `oldest`, the oldest moment kept, if any
 
@@ -30,7 +29,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -87,7 +86,8 @@ class Viewer:
         """Unix ms of the moment that the browser wants to see; None is the present."""
         self._past: Earlier | None = None
         self._answer: dict[str, object] = {}
-        self._lacks: list[str] = []
+        self._looked: set[str] = set()
+        """Sections that were looked up for it at that moment."""
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -101,11 +101,20 @@ class Viewer:
         """Whether it wants a moment that it was not given yet."""
         return self.at is not None and self._past is None
 
+    @property
+    def missing(self) -> tuple[Earlier, list[str]] | None:
+        """The moment that it was given, and sections that are still to be looked up there."""
+        if self.at is None or self._past is None or self._show is None:
+            return None
+        made = MAKERS.keys() | OF_NOW
+        names = [name for name in self._show if name.partition(":")[0] not in made and name not in self._looked]
+        return (self._past, names) if names else None
+
     def give(self, at: int, past: Earlier) -> None:
         """Here is what it was at the moment `at`; nothing happens if another is wanted by now."""
         if at == self.at:
             state = past.state
-            self._past, self._sent = past, {}
+            self._past, self._sent, self._looked = past, {}, set()
             self._answer = {
                 "at": at,
                 "past": msgspec.Raw(past.sections.history()),
@@ -113,6 +122,10 @@ class Viewer:
                 "number": state.number,
                 "skipped": self.skipped,
             }
+
+    def looked(self, names: Iterable[str]) -> None:
+        """These sections were looked up at the moment shown, whatever was found."""
+        self._looked.update(names)
 
     def refuse(self, at: int, error: HeadraceError) -> None:
         """The moment `at` cannot be shown, and why."""
@@ -143,7 +156,7 @@ class Viewer:
         if heard.at is not msgspec.UNSET:
             if heard.at is not None and not 0 <= heard.at < LATEST_MS:
                 raise ViewerError(f"at={heard.at} is no moment: Unix milliseconds are expected")
-            self.at, self._past, self._answer, self._sent, self._lacks = heard.at, None, {}, {}, []
+            self.at, self._past, self._answer, self._sent = heard.at, None, {}, {}
             self._epoch, self._number, self._late = ("", 0, True) if heard.after is None else (*heard.after, True)
 
     def next(self) -> str | None:
@@ -173,12 +186,6 @@ class Viewer:
         changed = self._changed(show, section)
         if changed:
             news["sections"] = changed
-        if (
-            then
-            and (lacks := [name for name in show if name.partition(":")[0] not in MAKERS.keys() | OF_NOW])
-            != self._lacks
-        ):
-            news["lacks"] = self._lacks = lacks
         return news
 
     def _news(self, show: tuple[str, ...]) -> dict[str, object]:
@@ -236,6 +243,16 @@ async def live(socket: WebSocket, feed: Feed, archive: Archive) -> None:
                     wake.set()
                     await asyncio.sleep(RETRY_S)
                 wake.set()
+            if (missing := viewer.missing) is not None:
+                earlier, names = missing
+                try:
+                    await earlier.look(names)
+                except HeadraceError:
+                    await asyncio.sleep(RETRY_S)
+                else:
+                    viewer.looked(names)
+                wake.set()
+                asked.set()
 
     with feed.watch(wake, lambda: viewer.watched):
         listening = asyncio.create_task(listen(), name="listening to a browser")

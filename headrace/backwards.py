@@ -47,6 +47,11 @@ async def backwards(
         before = entries[-1].position
 
 
+def through(ms: int) -> Position:
+    """The last place of a millisecond: what was there at that moment is not after it."""
+    return just_before(Position(ms + 1, 0))
+
+
 def just_before(position: Position) -> Position:
     """The last place before a position, whether or not an entry is there."""
     ms, number = position

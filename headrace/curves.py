@@ -17,7 +17,9 @@ metric that is logged at every step, so that any curve can be drawn by time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
@@ -37,6 +39,7 @@ CRASHED_S = 60.0
 """A run that gives no sign of life for so long is stalled, or counts as crashed."""
 _PART = 5
 """Buckets are saved in parts of 2**5, so that a new point costs one small field and not the whole curve."""
+_SMALLER = re.compile(r"^(?!neg_).*(loss|error|mae|mse)", re.IGNORECASE)
 _RECENT = 64
 """Points that count as new after a curve was loaded: the frame that would have shown them may never have come out."""
 
@@ -253,6 +256,12 @@ class Curve:
             self._new = {key // 2 for key in self._new}
         self._changed = self.parts()
         self._gone |= old
+
+
+@lru_cache(maxsize=10_000)
+def is_smaller_better(metric: str) -> bool:
+    """Whether smaller values of the metric are better, by its name."""
+    return _SMALLER.search(metric) is not None
 
 
 def _saved(stride: int, buckets: list[_Bucket]) -> SavedCurve:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from headrace.bus import Bus, PublishCall
 from headrace.channels import WORKERS
+from headrace.clocks import Estimate, ServerClock
 from headrace.codec import encode
 from headrace.ending import end
 from headrace.events import BatchSample, WorkerAlive, WorkerStopped, new_id, stamped
@@ -80,6 +81,7 @@ class Heartbeat:
         self._last = Reading(time.monotonic(), 0, 0, 0.0)
         self._beating: asyncio.Task[None] | None = None
         self._quiet = False
+        self._clock = ServerClock()
 
     async def __aenter__(self) -> Heartbeat:
         with suppress(Exception):
@@ -109,7 +111,8 @@ class Heartbeat:
     async def _beat(self) -> None:
         tally = self._read()
         now = reading(tally, time.monotonic(), time.process_time())
-        event = alive(self.worker, self.kind, self._started, tally, self._last, now)
+        await self._clock.ask_async(now.at_s, self._bus.time)
+        event = alive(self.worker, self.kind, self._started, tally, self._last, now, self._clock.estimate)
         self._last = now
         await self._send(event)
 
@@ -130,7 +133,15 @@ def reading(tally: Tally, now_s: float, processor_s: float) -> Reading:
     return Reading(now_s, tally.events, tally.batches, busy_s)
 
 
-def alive(worker: str, kind: str, started: float, tally: Tally, before: Reading, now: Reading) -> WorkerAlive:
+def alive(
+    worker: str,
+    kind: str,
+    started: float,
+    tally: Tally,
+    before: Reading,
+    now: Reading,
+    clock: Estimate | None = None,
+) -> WorkerAlive:
     """The sign of life: counts as `tally` has them, shares and means over the time between the two readings."""
     elapsed_s = now.at_s - before.at_s
     batches = now.batches - before.batches
@@ -153,6 +164,8 @@ def alive(worker: str, kind: str, started: float, tally: Tally, before: Reading,
         dropped=tally.dropped,
         unknown=tally.unknown,
         batch_samples=tally.batch_samples,
+        clock_offset_s=None if clock is None else round(clock.offset_s, 6),
+        clock_error_s=0.0 if clock is None else round(clock.error_s, 6),
     )
 
 

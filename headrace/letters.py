@@ -139,11 +139,21 @@ async def letters(
     limit: int = LIMIT,
     done: bool = False,
     most: int = SCAN,
+    at: int | None = None,
 ) -> Listing:
-    """Up to `limit` letters older than `before` that fit; those that were dealt with only if `done` asks for them."""
+    """Up to `limit` letters older than `before` that fit; those that were dealt with only if `done` asks for them.
+
+    With `at` (Unix ms) it is as it was at that moment: later letters were not there, and nothing was done since.
+    """
     wanted = wanted or Filter()
     found = Listing()
     marks = {partition: await read_marks(bus, partition) for partition in bus.names.partitions_of(DEAD)}
+    if at is not None:
+        before = before or Handle(0, Position(at + 1, 0))
+        marks = {
+            partition: {place: mark for place, mark in all_.items() if mark.time * 1000 <= at}
+            for partition, all_ in marks.items()
+        }
     last: dict[int, Position] = {}
     place: Handle | None = None
     async for place, event in _newest(bus, before, most):
@@ -199,12 +209,13 @@ async def matching(bus: Bus, wanted: Filter, most: int = SCAN) -> list[Letter]:
     return (await letters(bus, wanted, limit=most, most=most)).letters[::-1]
 
 
-async def actions(bus: Bus, most: int = 20) -> list[tuple[Handle, ActionTaken]]:
-    """What was done to dead letters, newest first."""
+async def actions(bus: Bus, most: int = 20, at: int | None = None) -> list[tuple[Handle, ActionTaken]]:
+    """What was done to dead letters (until `at`, Unix ms), newest first."""
+    before = None if at is None else Position(at + 1, 0)
     found = []
     for partition in bus.names.partitions_of(DEAD):
         count = 0
-        async for page in backwards(bus, ACTIONS, partition, most=10 * most, most_bytes=SCAN_BYTES):
+        async for page in backwards(bus, ACTIONS, partition, before=before, most=10 * most, most_bytes=SCAN_BYTES):
             for entry in page:
                 with contextlib.suppress(CodecError):
                     event = decode(entry.payload)

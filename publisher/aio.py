@@ -232,6 +232,8 @@ class AsyncPublisher:
             now = time.monotonic()
             call = buffer.next_call(now)
             if call is None:
+                if buffer.accepted_total:
+                    await buffer.clock.ask_async(now, self.bus.time)
                 wake_at = buffer.wake_at()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None if wake_at is None else max(0.0, wake_at - now)):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from headrace.channels import LABELS, WORKERS, Names, checked
+from headrace.clocks import AGREES, Estimate, ServerClock
 from headrace.codec import decode, encode
 from headrace.errors import BusError, EventError, FullError, HeadraceError, UnavailableError
 from headrace.events import Event, PredictionLabelled, PublisherReport, new_id, stamped
@@ -45,6 +46,7 @@ class Buffer:
         self.source = source or default_source()
         self.producer = new_id()
         self.spilled = 0
+        self.clock = ServerClock()
         self.trouble: HeadraceError | None = None
         """Why the last call failed; None after one that did not."""
         self._outboxes: dict[tuple[str, int], Outbox] = {}
@@ -53,6 +55,8 @@ class Buffer:
         self._dropped: Counter[str] = Counter()
         self._reported: tuple[object, ...] = (Counter(), 0, 0)
         self._reported_at = float("-inf")
+        self._told: Estimate | None = None
+        """What the last report said of our clock."""
 
     def seal(self, channel: str, event: Event | bytes) -> Sealed:
         """Give the event an id and a time if it has none, and encode it; bytes must hold an event and stay as they are.
@@ -148,13 +152,15 @@ class Buffer:
         return sum((outbox.dropped for outbox in self._turn), Counter(self._dropped))
 
     def report(self, now: float, *, last: bool = False) -> Sealed | None:
-        """The publisher's report, if drops or losses changed and the last one is old enough, or if it is the last."""
-        dropped, lost = self.dropped(), self.lost
+        """The publisher's report, if drops, losses or the clock changed and the last one is old enough, or if it is the
+        last. A clock that agrees with the server's is no news."""
+        dropped, lost, clock = self.dropped(), self.lost, self.clock.estimate
         state = (dropped, lost, self.spilled)
-        changed = state != self._reported and now - self._reported_at >= REPORT_S
+        differs = clock is not None and clock.differs(self._told or AGREES)
+        changed = (state != self._reported or differs) and now - self._reported_at >= REPORT_S
         if not changed and not (last and (self.accepted_total or dropped)):
             return None
-        self._reported, self._reported_at = state, now
+        self._reported, self._reported_at, self._told = state, now, clock
         return self.seal(
             WORKERS,
             PublisherReport(
@@ -165,6 +171,8 @@ class Buffer:
                 lost=lost,
                 host=os.uname().nodename,
                 pid=os.getpid(),
+                clock_offset_s=None if clock is None else round(clock.offset_s, 6),
+                clock_error_s=0.0 if clock is None else round(clock.error_s, 6),
             ),
         )
 

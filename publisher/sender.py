@@ -349,6 +349,8 @@ class Sender:
                 if self._send(call) and self._spill_due:
                     self._send_spilled()
                 continue
+            if self._warm:
+                self.buffer.clock.ask(now, self.link.time)
             left = None if wake_at is None else max(0.0, wake_at - now)
             if now - quiet_since < QUIET_S:
                 linger_s = self.settings.linger_ms / 1000

@@ -1,6 +1,7 @@
 """What the page of dead letters asks for and does.
 
-    GET  /api/dead?before=&channel=&group=&text=&limit=&done=    letters newest first, counts, what was done before
+    GET  /api/dead?before=&channel=&group=&text=&limit=&done=    letters newest first, counts, what was done before;
+                  &at=MS                                      as it was at a moment, Unix milliseconds
     POST /api/dead/requeue, /api/dead/discard                    {"letters": [HANDLE, ...]}
                                                                  or {"filter": {"channel", "group", "text", "newest"}}
 
@@ -19,6 +20,7 @@ from headrace.bus import Bus
 from headrace.codec import type_of
 from headrace.dashboard.access import operator
 from headrace.dashboard.api.events import answer, problem
+from headrace.dashboard.api.past import moment_of
 from headrace.dashboard.feed import Feed
 from headrace.errors import CodecError, EventError, FullError, HeadraceError
 from headrace.letters import Action, Filter, Letter, Mark, actions, fetch, gist, letters, matching, unfit, warning
@@ -76,12 +78,21 @@ def add_routes(app: FastAPI, feed: Feed) -> None:
 
     @app.get("/api/dead")
     async def listing(
-        before: str = "", channel: str = "", group: str = "", text: str = "", limit: str = "", done: str = ""
+        before: str = "",
+        channel: str = "",
+        group: str = "",
+        text: str = "",
+        limit: str = "",
+        done: str = "",
+        at: str = "",
     ) -> Response:
+        moment = moment_of(at) if at else None
+        if at and moment is None:
+            return problem(400, f"at={at[:40]} is no moment: give Unix milliseconds, such as at=1763800000000")
         try:
             most = min(MOST, max(1, int(limit))) if limit else LIMIT
             start = Handle.parse(before) if before else None
-            return answer(await _listed(feed.bus, Filter(channel, group, text), start, most, done == "1"))
+            return answer(await _listed(feed.bus, Filter(channel, group, text), start, most, done == "1", moment))
         except ValueError:
             return problem(400, f"{limit!r} is no number of letters: give 1 to {MOST}")
         except EventError as error:
@@ -98,9 +109,11 @@ def add_routes(app: FastAPI, feed: Feed) -> None:
         return await _ordered(feed.bus, request, "discard", actor)
 
 
-async def _listed(bus: Bus, wanted: Filter, before: Handle | None, limit: int, done: bool) -> dict[str, object]:
-    found = await letters(bus, wanted, before=before, limit=limit, done=done)
-    now, most_bytes = time.time(), bus.settings.event_limit_bytes
+async def _listed(
+    bus: Bus, wanted: Filter, before: Handle | None, limit: int, done: bool, at: int | None
+) -> dict[str, object]:
+    found = await letters(bus, wanted, before=before, limit=limit, done=done, at=at)
+    now, most_bytes = time.time() if at is None else at / 1000, bus.settings.event_limit_bytes
     newest = found.letters[0].place if found.letters else None
     return {
         "letters": [row(letter, now, most_bytes) for letter in found.letters],
@@ -125,7 +138,7 @@ async def _listed(bus: Bus, wanted: Filter, before: Handle | None, limit: int, d
                 "text": event.text,
                 "count": event.count,
             }
-            for at, event in await actions(bus)
+            for at, event in await actions(bus, at=at)
         ],
     }
 

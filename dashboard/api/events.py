@@ -16,7 +16,6 @@ from fastapi import FastAPI, Response
 from headrace.bus import Bus
 from headrace.channels import BUILT_IN, DEAD, FRAMES, FRAMES_LONG, JOINED, LABELS, REQUESTS, RESULTS, TAIL, checked
 from headrace.dashboard.feed import Feed
-from headrace.dashboard.looks.tail import tail_at
 from headrace.dashboard.readable import fields, first_row, readable
 from headrace.dashboard.search import SHORTEST, place, search
 from headrace.dashboard.sections.events import events
@@ -27,8 +26,6 @@ from headrace.journey import follow
 from headrace.positions import Handle
 
 FOLLOWED = 50
-LATEST_MS = 10**14
-"""A moment so far away is a mistake."""
 
 
 def add_routes(app: FastAPI, feed: Feed) -> None:
@@ -63,20 +60,6 @@ def add_routes(app: FastAPI, feed: Feed) -> None:
                 "predictions": predictions(channel, handle, payload)[:FOLLOWED],
             }
         )
-
-    @app.get("/api/events/before")
-    async def before(channel: str = "", ms: str = "") -> Response:
-        try:
-            at = int(ms)
-            if not 0 < at < LATEST_MS:
-                raise ValueError
-            return answer(await tail_at(feed.bus, checked(channel), at))
-        except ValueError:
-            return problem(400, f"{ms[:40]!r} is no moment: give Unix milliseconds")
-        except SettingsError as error:
-            return problem(400, str(error))
-        except HeadraceError as error:
-            return problem(503, str(error))
 
     @app.get("/api/events/search")
     async def find(id: str = "", channel: str = "") -> Response:

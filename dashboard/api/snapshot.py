@@ -2,8 +2,8 @@
 
 GET /api/snapshot?page=overview&seconds=300&at=MS&show=SECTION&view=model%3Ddigits%403
 
-`at` is the moment, Unix milliseconds (the present if left out), `seconds` the window of time before it, `show` the
-sections wanted (all that can be made of the page if left out), `view` what was chosen on the page, as in its address.
+`at` is the moment, Unix milliseconds (the newest frame's if left out), `seconds` the window of time before it, `show`
+the sections wanted (all that the page may need if left out), `view` what was chosen on the page, as in its address.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ from headrace.dashboard.sections import MAKERS, Sections
 from headrace.dashboard.sections.rows import key_of, models_of
 from headrace.dashboard.socket import MOST_SECTIONS
 from headrace.dashboard.state import State
+from headrace.dashboard.trails import TIERS
 from headrace.errors import HeadraceError
 
 SECONDS = (10, 900)
 """Least and most seconds of a window."""
-MODELS = 4
+MODELS = 3
 """Model versions whose sections are in a snapshot that names none."""
-TRAIL_S = 300
 CHOICES = 64
+ABOUT_ONE = ("model", "quality", "trail")
+"""Words of sections that are about one model version."""
 
 
 def add_routes(app: FastAPI, feed: Feed, archive: Archive) -> None:
@@ -58,15 +60,13 @@ def add_routes(app: FastAPI, feed: Feed, archive: Archive) -> None:
         if at and moment is None:
             return problem(400, f"at={at[:40]} is no moment: give Unix milliseconds, such as at=1763800000000")
         try:
-            state, sections = feed.state, feed.sections
-            newest = state.frame
-            if moment is not None and (newest is None or moment < newest.time * 1000):
-                earlier = await archive.at(moment)
-                state, sections = earlier.state, earlier.sections
-            if state.frame is None:
+            if moment is None and feed.state.frame is None:
                 return problem(503, "no frame yet; start an aggregator with `headrace aggregator`")
-            message = message_of(state, sections, moment, show or every(state), int(seconds))
+            earlier = await archive.at(feed.state.position.ms if moment is None else moment)
             chosen = dict(parse_qsl(view[:2000])[:CHOICES])
+            wanted = list(show or every(earlier.state, page, int(seconds), chosen.get("model", "")))[:MOST_SECTIONS]
+            await earlier.look(wanted)
+            message = message_of(earlier.state, earlier.sections, moment, wanted, int(seconds))
             found = await asyncio.to_thread(
                 snapshot.document, pages[page], message, chosen, seconds=int(seconds), taken=time.time()
             )
@@ -90,7 +90,7 @@ def message_of(
     """What a browser would be sent of this moment, with nothing in it that says where the server is."""
     assert state.frame is not None
     at = int(state.frame.time * 1000) if moment is None else moment
-    made = {name: made for name in show[:MOST_SECTIONS] if (made := sections.section(name)) is not None}
+    made = {name: made for name in show if (made := sections.section(name)) is not None}
     status = sections.section("status")
     return {
         "at": at,
@@ -105,9 +105,17 @@ def message_of(
     }
 
 
-def every(state: State) -> list[str]:
-    """Sections that can be made without being named: those of words alone, and those of the first model versions."""
-    keys = [key_of(model) for model in models_of(state.frame)][:MODELS]
-    about_models = ("model", "quality", f"trail:{TRAIL_S}")
-    words = [word for word in MAKERS if word not in ("model", "quality", "trail")]
-    return [*words, *(f"{word}:{key}" for key in keys for word in about_models)][:MOST_SECTIONS]
+def every(state: State, page: str, seconds: int, model: str) -> list[str]:
+    """Sections of a page that need not be named: those of words alone, and on the page of models all that there is of
+    the version `model`, or else of the first ones."""
+    if page != "models":
+        keys = [key_of(one) for one in models_of(state.frame)][:MODELS]
+        words = [word for word in MAKERS if word not in ABOUT_ONE]
+        return [*words, "cleared", "runs", "dead", *(f"model:{key}" for key in keys)]
+    span = next((int(span_s) for _, span_s in TIERS if span_s >= seconds), int(TIERS[-1][1]))
+    found = ["models"]
+    for one in models_of(state.frame):
+        key = key_of(one)
+        if key == model or not model:
+            found += [f"quality:{key}", f"trail:{span}:{key}", f"worst:{key}", f"versions:{one.name}"]
+    return found[: 1 + 4 * MODELS]

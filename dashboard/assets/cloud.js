@@ -46,7 +46,7 @@
   function draw(box, section, force) {
     const cloud = clouds.get(box) || adopt(box);
     const { clientWidth: width, clientHeight: height } = box;
-    const ratio = window.devicePixelRatio || 1;
+    const ratio = headrace.draw.ratio();
     const state = `${section.until}/${section.points.length}/${width}/${height}/${ratio}/${headrace.theme.isDark()}`;
     if (!width || (state === cloud.sign && !force)) return;
     cloud.sign = state;
@@ -62,6 +62,16 @@
     const scale = scales(section.points, width, height);
     drawAxes(pen, scale, width, height);
     drawDots(cloud, pen, scale);
+    const colours = headrace.theme.colours();
+    box.shown = section.points.map(([age, size, wait, model, reason, worker]) => ({
+      at: section.until - age,
+      entries: size,
+      wait_ms: wait,
+      model_ms: model,
+      reason: section.reasons[reason].reason,
+      worker: section.workers[worker],
+    }));
+    box.legend = section.reasons.map(({ reason }) => ({ name: reason, sign: sign(reason)[0], colour: colours[sign(reason)[1]] }));
   }
 
   function drawAxes(pen, { octaves, low, high, x, y }, width, height) {

@@ -82,7 +82,7 @@
     const metrics = drawnMetrics(available);
     drawChips(available, metrics);
     headrace.draw.legend(byId("legend-runs"), having.map(([run]) => ({ key: `run:${run}`, name: runs.title(run, drawn), colour: runs.style(run, drawn).colour, fixed: true })));
-    const kinds = { step: "number", time: "time", age: "age" };
+    const kinds = { step: "whole", time: "time", age: "age" };
     const settings = ["x", "log", "best", "plain", "smooth"].map((name) => choice(name)).join();
     headrace.draw.mark(byId("plots"), "count", String(metrics.length));
     headrace.draw.fill(byId("plots"), metrics.length, () => {

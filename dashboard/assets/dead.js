@@ -21,10 +21,9 @@
     group: view().get("group"),
     text: view().get("text").trim(),
     done: view().get("done"),
-    before: view().get("before") || then(),
+    before: view().get("before"),
+    at: headrace.store.at ?? "",
   });
-  /** Where the letters of a moment of the past begin: before any of a later millisecond. */
-  const then = () => (headrace.store.at === null ? "" : `0-${headrace.store.at + 1}-0`);
   const filtered = () => Boolean(view().get("channel") || view().get("group") || view().get("text").trim());
 
   /** Ask for the letters when the filter is another one, or when there is news and it was not asked just now. */
@@ -126,8 +125,7 @@
     if (found.done) parts.push(`${format.count(found.done)} dealt with`);
     if (filtered()) parts.push("filtered");
     if (!found.complete) parts.push(`looked back to ${format.clock(found.since)}`);
-    if (headrace.store.at !== null) parts.push("those that were there then, with what was done since");
-    else if (headrace.store.sections.dead && headrace.store.sections.dead.news !== state.news) parts.push("there is news: move the pointer away to see it");
+    if (headrace.store.at === null && headrace.store.sections.dead && headrace.store.sections.dead.news !== state.news) parts.push("there is news: move the pointer away to see it");
     draw.write(byId("dead-shown"), parts.join(" · "));
     byId("dead-older").hidden = !found.before;
     byId("dead-newest").hidden = !view().get("before");
@@ -201,7 +199,8 @@
     payload.firstElementChild.setAttribute("aria-label", `Open ${letter.type} of letter ${letter.letter}`);
     const [requeue, discard, done] = acts.children;
     requeue.hidden = discard.hidden = Boolean(mark);
-    requeue.disabled = Boolean(letter.unfit);
+    requeue.disabled = Boolean(letter.unfit) || headrace.store.at !== null;
+    discard.disabled = headrace.store.at !== null;
     draw.write(done, mark ? `${PAST[mark.action].toLowerCase()} by ${mark.actor || "somebody"}` : "");
     done.title = mark ? format.clock(mark.time) : "";
   }

@@ -182,5 +182,8 @@
     select.hidden = values.length < 2;
   }
 
-  headrace.draw = { element, write, mark, fill, sparkline, bars, matrix, picture, legend, options };
+  /** Pixels of a canvas for one of the page: of the screen, or of a picture that is painted of it (`sharp`). */
+  const ratio = () => headrace.draw.sharp || Math.min(2, window.devicePixelRatio || 1);
+
+  headrace.draw = { sharp: 0, ratio, element, write, mark, fill, sparkline, bars, matrix, picture, legend, options };
 })((window.headrace = window.headrace || {}));

@@ -6,7 +6,6 @@
   const byId = (id) => document.getElementById(id);
   const view = () => headrace.view;
   const tail = { channel: "", epoch: "", section: null, lines: [], known: new Set(), seen: new Map(), top: new Map(), drawn: "" };
-  const past = { key: "", section: null };
   const hunt = { serial: 0, found: null, said: "" };
   let held = false;
 
@@ -15,27 +14,11 @@
 
   /* the tail */
 
-  /** The newest entries of a moment of the past, asked for once. */
-  async function earlier(name, at) {
-    const key = `${name} ${at}`;
-    if (past.key === key) return;
-    Object.assign(past, { key, section: null });
-    try {
-      const section = await headrace.ask("api/events/before", { channel: name, ms: at });
-      if (past.key === key) past.section = section;
-    } catch (error) {
-      if (past.key === key) past.section = { epoch: "", lines: [], error: error.message };
-    }
-    headrace.repaint(true);
-  }
-
   /** Take in what came; rows stay for as long as there are not ROWS newer ones. */
   function gather() {
     const { at } = headrace.store;
-    if (at !== null) earlier(channel(), at);
-    else past.key = "";
-    const name = at === null ? channel() : past.key;
-    const section = at === null ? headrace.store.sections[`tail:${name}`] : past.section;
+    const name = at === null ? channel() : `${channel()} ${at}`;
+    const section = headrace.store.sections[`tail:${channel()}`];
     if (tail.channel !== name || (section && section.epoch !== tail.epoch)) {
       Object.assign(tail, { channel: name, epoch: section ? section.epoch : "", section: null, lines: [] });
       tail.known.clear();
@@ -100,7 +83,6 @@
     const parts = [];
     if (tail.lines.length) parts.push(`shown ${format.count(tail.lines.length)} of ${format.count(all)} appended in ${format.duration(span)}`);
     if (found.length !== tail.lines.length) parts.push(`${format.count(found.length)} of them match the filter`);
-    if (tail.section?.error) parts.push(tail.section.error);
     if (waits) parts.push(`held${held ? "" : " while you read"}${fresh ? `: ${format.count(fresh)} newer` : ""}`);
     draw.write(byId("tail-shown"), parts.join(" · "));
   }

@@ -1,4 +1,4 @@
-/* What is on screen, to take along: a card's lines or rows as CSV or JSON, a chart as PNG, the page as one file.
+/* What is on screen, to take along: a card's lines or rows as CSV or JSON, a picture as PNG, the page as one file.
 
    Values are those that were drawn, not rounded; times are ISO 8601 in UTC. Tables and small pictures remember what they
    were made of: `element.shown` is a list of objects (rows), or `{labels, counts}` (matrix, bars). */
@@ -126,6 +126,16 @@
 
   async function png(card) {
     const plot = plotOf(card);
+    return plot ? pngOfChart(card, plot) : pngOfOthers(card);
+  }
+
+  /** What is drawn on canvases and by boxes. */
+  function pngOfOthers(card) {
+    const canvas = headrace.painter.paint(card, headingOf(card), () => headrace.redraw(card.id));
+    return new Promise((done) => canvas.toBlob(done, "image/png"));
+  }
+
+  async function pngOfChart(card, plot) {
     const { text, muted } = headrace.theme.colours();
     const { layout } = plot;
     const ground = getComputedStyle(card).backgroundColor;
@@ -173,7 +183,7 @@
 
   function attach(root) {
     for (const card of root.querySelectorAll(".card")) {
-      const has = card.querySelector(".dash-graph, .chart, table, .scroll, .matrix, .bars, [data-export]");
+      const has = card.querySelector(".dash-graph, .chart, table, .scroll, .matrix, .bars, .cloud, [data-export]");
       const head = card.querySelector(":scope > .head");
       if (!has || !head || head.querySelector(".take")) continue;
       const button = el("button", "take");
@@ -194,7 +204,7 @@
     menu.setAttribute("role", "menu");
     menu.setAttribute("aria-label", `Export ${headingOf(card)} as`);
     for (const [kind, text] of KINDS) {
-      if (kind === "png" && !plotOf(card)) continue;
+      if (kind === "png" && !plotOf(card) && !headrace.painter.has(card)) continue;
       const item = el("button", "", text);
       item.type = "button";
       item.setAttribute("role", "menuitem");
@@ -240,6 +250,7 @@
     const said = document.getElementById("said");
     button.setAttribute("aria-busy", "true");
     const chosen = new URLSearchParams([...view.chosen].filter(([name]) => name !== "at"));
+    for (const [name, value] of Object.entries(headrace.pages[headrace.shownPage().name].settled?.() || {})) chosen.set(name, value);
     const words = { page: headrace.shownPage().name, seconds: clock.seconds(), at: clock.at() ?? Math.round(moment()), view: chosen.toString() };
     try {
       const address = new URLSearchParams(words);

@@ -50,8 +50,9 @@
     if (s < 9.95) return `${Math.max(0, s).toFixed(1)} s`;
     if (s < 99.5) return `${Math.round(s)} s`;
     if (s < 3600) return `${Math.round(s / 60)} min`;
-    if (s < 86_400) return `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`;
-    return `${Math.floor(s / 86_400)} d ${Math.round((s % 86_400) / 3600)} h`;
+    const [minutes, hours] = [Math.round(s / 60), Math.round(s / 3600)];
+    if (minutes < 1440) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+    return hours < 2400 ? `${Math.floor(hours / 24)} d ${hours % 24} h` : `${grouped.format(hours / 24)} d`;
   }
 
   function bytes(value) {

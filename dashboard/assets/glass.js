@@ -2,7 +2,7 @@
 
    A prediction of the tail carries the stamps of whoever had it: its publisher, the log, a worker, the log again. What
    follows is measured here: the frame that brings it was made, it arrives, and the browser has painted it. All stamps are
-   brought to the server's clock. Clocks are known to within half a round trip, so a later stamp may seem to lie before an
+   brought to the server's clock, those of publishers and workers by the dashboard. Clocks are known to within half a round trip, so a later stamp may seem to lie before an
    earlier one: the span between them is then 0, and counted as shorter than the clocks can tell. Only what comes while
    somebody looks is measured: what waited for a pause, a hidden tab or a new connection says nothing of speed. */
 "use strict";
@@ -68,7 +68,7 @@
         for (const sample of frame.samples) {
           const known = stamps(sample);
           const made = Math.max(frame.made, known[4]); // a sample may overtake the frame that it is sent with
-          keep("samples", at, spans([...known, made, frame.at, at]));
+          keep("samples", at, { ...spans([...known, made, frame.at, at]), tolerance: sample.tolerance });
         }
       }
     }
@@ -133,7 +133,7 @@
       frames: Object.fromEntries(["push", "tiles", "charts"].map((way) => [way, both(recent(way).map((value) => Math.max(0, value)))])),
       short: samples.reduce((sum, one) => sum + one.short, 0),
       measured: samples.length * SPANS.length,
-      tolerance: tolerance(),
+      tolerance: tolerance() === null ? null : tolerance() + Math.max(0, ...samples.map((one) => one.tolerance)),
     };
   }
 

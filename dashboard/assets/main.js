@@ -7,6 +7,7 @@
        fast()            drawn with every frame: numbers and tiles
        cards             drawn twice a second while in view: by the id of a card, a function of `force`
        actions           what its controls do: by their `data-do`, a function of their `data-value` and the element
+       settled()         what it chose by itself, to be written into a snapshot
        bound(root)       called once the page is up; `left()` before another takes its place
 
    `headrace.view` is what a reader has chosen. It is in the address, so that a link shows somebody else the same.
@@ -75,6 +76,9 @@
     if (page.queue.length) requestAnimationFrame(drawNext);
     else if (store.at === null) headrace.glass.drawn("charts");
   }
+
+  /** Draw one card at once, whatever is in view or held. */
+  const redraw = (id) => shown().cards?.[id]?.(true);
 
   /** The end of the time axis: the newest frame, or the present if that is late, so that silence shows as a hole. */
   function end() {
@@ -354,7 +358,7 @@
 
   const at = () => store.at;
   const shownPage = () => ({ name: page.name, root: page.root });
-  Object.assign(headrace, { repaint, view, shownPage, clock: { end, seconds, tier, range, at, travel } });
+  Object.assign(headrace, { repaint, redraw, view, shownPage, clock: { end, seconds, tier, range, at, travel } });
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();
 })((window.headrace = window.headrace || {}));

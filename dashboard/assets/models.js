@@ -226,10 +226,13 @@
     return [now.key, now.champion ? "in service" : "not in service", now.kind, size].filter(Boolean).join(" · ");
   }
 
+  /** What the page chose by itself, for a snapshot that must choose the same. */
+  const settled = () => (key() ? { model: key() } : {});
+
   const bound = () => headrace.mistakes.bound();
 
   const left = () => byId("sure")?.close?.();
 
   headrace.model = { chosen, key, quality, trail, shownRange, found, versions, between, interval, className, emptied, drawLines, badge };
-  (headrace.pages ??= {}).models = { sections, fast: drawTiles, cards: CARDS, actions: ACTIONS, bound, left, subtitle };
+  (headrace.pages ??= {}).models = { sections, fast: drawTiles, cards: CARDS, actions: ACTIONS, bound, left, subtitle, settled };
 })((window.headrace = window.headrace || {}));

@@ -12,7 +12,7 @@
   /* tiles */
 
   const TILES = {
-    in: { good: 0, note: () => `${headrace.format.count(overview().published)} in all · peak ${headrace.format.number(highest("in"))}` },
+    in: { good: 0, note: () => `${headrace.format.number(overview().published)} in all · peak ${headrace.format.number(highest("in"))}` },
     scored: { good: 0, note: scorers, to: () => ["models", { model: modelShown() }] },
     depth: { good: -1, note: drain, whole: true },
     p95: { good: -1, note: percentiles },
@@ -71,7 +71,7 @@
     const found = overview().workers.filter((worker) => worker.kind === "scorer");
     if (!found.length) return "no scorer is alive";
     const busy = found.reduce((sum, worker) => sum + (worker.busy || 0), 0) / found.length;
-    return `${headrace.format.count(overview().results)} in all · ${headrace.format.percent(busy, 0)} busy`;
+    return `${headrace.format.number(overview().results)} in all · ${headrace.format.percent(busy, 0)} busy`;
   }
 
   function drain() {

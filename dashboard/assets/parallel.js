@@ -146,7 +146,7 @@
   function draw(box, search, force) {
     canvases(box);
     const { score, smaller, best } = search;
-    const ratio = Math.min(2, window.devicePixelRatio || 1);
+    const ratio = headrace.draw.ratio();
     const [width, height] = [box.clientWidth, box.clientHeight];
     const sign = [width, height, headrace.theme.isDark(), search.objective, choice("brush")].join();
     if (width < 80 || (box.of === search && box.sign === sign && !force)) return;
@@ -156,11 +156,12 @@
       canvas.width = width * ratio;
       canvas.height = height * ratio;
     }
+    const { muted, blue, orange } = headrace.theme.colours();
+    const { faded } = headrace.theme;
+    box.legend = best ? [{ name: `the best: ${best.candidate}`, colour: orange }, { name: "the others: the better, the stronger", colour: faded(blue, 0.87) }] : [];
     light(box);
     const context = box.children[0].getContext("2d");
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const { muted, blue, orange } = headrace.theme.colours();
-    const { faded } = headrace.theme;
     const judged = shape.paths.filter(({ line, inside }) => inside && score(line) !== null).sort((a, b) => (smaller ? score(b.line) - score(a.line) : score(a.line) - score(b.line)));
     context.lineWidth = 1;
     context.strokeStyle = faded(muted, 0.12);

@@ -37,7 +37,7 @@
   function size(plot) {
     const width = plot.box.clientWidth;
     const height = plot.box.clientHeight;
-    const ratio = Math.min(2, window.devicePixelRatio || 1);
+    const ratio = headrace.draw.ratio();
     if (plot.width === width && plot.height === height && plot.ratio === ratio) return width > 80;
     Object.assign(plot, { width, height, ratio });
     for (const canvas of [plot.still, plot.over]) {

@@ -6,6 +6,7 @@
   const FEW = 10;
   const SOON_S = 3_600;
   const DAY_S = 86_400;
+  const MONTH_S = 30 * DAY_S;
   const byId = (id) => document.getElementById(id);
   const put = (id, text) => headrace.draw.write(byId(id), text);
   const el = (...words) => headrace.draw.element(...words);
@@ -203,9 +204,10 @@
         left.firstElementChild.firstElementChild.style.width = `${(100 * Math.max(0, free)).toFixed(1)}%`;
         draw.mark(left, "kind", free < 0.2 ? "bad" : "");
         draw.write(left.lastElementChild, channel.limit ? `${format.number(Math.max(0, channel.limit - channel.needed))} of ${format.number(channel.limit)}` : "no bound");
-        draw.write(full, channel.full_s === null ? format.NONE : format.duration(channel.full_s));
-        full.title = channel.full_s === null ? "does not fill" : "at the pace of the last half minute";
-        draw.mark(full, "kind", channel.full_s === null ? "" : "warn");
+        const fills = channel.full_s !== null && channel.full_s < MONTH_S;
+        draw.write(full, fills ? format.duration(channel.full_s) : format.NONE);
+        full.title = channel.full_s === null ? "does not fill" : `${fills ? "" : "not within a month, "}at the pace of the last half minute`;
+        draw.mark(full, "kind", fills && channel.full_s < DAY_S ? "warn" : "");
       },
     );
     put("more-rooms", shown.cut.channels ? `and ${shown.cut.channels} more` : "");

@@ -121,14 +121,12 @@
       Object.assign(this, { tiers: [], curves: new Map(), tail: [], truths: new Map(), sections: {} });
       this.values = {};
       this.at = null; // Unix ms of the moment of the past that all of this is of; null is the present
-      this.lacks = []; // sections that are looked up in the present only
       this.gone = null; // why a moment cannot be shown: {at, why, oldest}
     }
 
     /** Fold one message of the dashboard in. */
     take(message) {
       this.takeMomentOf(message);
-      if (message.lacks) this.lacks = message.lacks;
       if (message.past) this.takePast(message.past);
       for (const moment of message.moments || []) this.takeMoment(moment);
       if (message.epoch) Object.assign(this, { epoch: message.epoch, number: message.number, skipped: message.skipped });
@@ -144,7 +142,7 @@
         return;
       }
       if (!past || (at === null && this.at === null && !this.gone)) return;
-      Object.assign(this, { at, gone: null, lacks: message.lacks || [] });
+      Object.assign(this, { at, gone: null });
       for (const name of Object.keys(this.sections)) if (!OF_NOW.has(name)) delete this.sections[name];
     }
 

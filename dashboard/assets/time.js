@@ -63,7 +63,7 @@
     ask();
     const { wanted } = headrace.connection;
     const { at, gone } = headrace.store;
-    const sign = `${wanted} ${at} ${gone?.at} ${headrace.store.lacks} ${bar.pointed} ${headrace.store.time > 0}`;
+    const sign = `${wanted} ${at} ${gone?.at} ${bar.pointed} ${headrace.store.time > 0}`;
     const now = performance.now();
     if (sign === bar.sign && now - bar.drawn < DRAW_MS) return;
     Object.assign(bar, { sign, drawn: now });
@@ -146,7 +146,7 @@
     set("aria-valuetext", wanted === null ? "live" : `${told(wanted)}, ${ago(present() - moment)}`);
   }
 
-  /** What a reader must know of the moment shown: that it is not kept, that frames are missing, what cannot be shown. */
+  /** What a reader must know of the moment shown: that it is not kept, that frames are missing. */
   function drawNote(gone, at) {
     const note = byId("time-note");
     const { store, draw } = headrace;
@@ -157,11 +157,9 @@
       oldest = gone.oldest;
     } else if (at !== null) {
       const behind = at / 1000 - store.time;
-      const missing = store.lacks.map((name) => name.split(":")[0]);
       const sparse = bar.span?.exact && at / 1000 < bar.span.exact && behind < SPARSE_S;
       if (sparse) text = `Of this time one frame in ten seconds is kept: what is shown is of ${told(store.time * 1000)}. `;
       else if (behind > BEHIND_S) text = `No frame was made at this moment: what is shown is of ${told(store.time * 1000)}. `;
-      if (missing.length) text += `Looked up in the present only, and not shown of the past: ${[...new Set(missing)].join(", ")}.`;
     }
     draw.write(note.firstElementChild, text.trim());
     const button = note.lastElementChild;

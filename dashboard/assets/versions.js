@@ -9,6 +9,7 @@
 
   function mayNot() {
     const known = model().versions();
+    if (headrace.store.at !== null) return "This is how it was: go back to live to change what is in service.";
     if (headrace.role && headrace.role !== "operator") return "Only operators may change what is in service: sign in as one.";
     return known ? known.reason : "";
   }

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
+from headrace.backwards import through
 from headrace.bus import Bus
 from headrace.channels import ALERTS
 from headrace.codec import decode
@@ -38,9 +39,10 @@ class Cleared(msgspec.Struct, frozen=True):
 
 
 class ClearedAlerts:
-    """Reads the log again when it has grown."""
+    """Reads the log again when it has grown; of the moment `at` (Unix ms) as far as it was then."""
 
-    def __init__(self) -> None:
+    def __init__(self, at: int | None = None) -> None:
+        self._stop = None if at is None else through(at)
         self._newest: tuple[str, Position] = ("", START)
         self._found = Cleared([], False)
 
@@ -50,7 +52,7 @@ class ClearedAlerts:
     async def look(self, bus: Bus, state: State, names: Collection[str]) -> Mapping[str, msgspec.Struct]:
         newest = await bus.last(ALERTS)
         if newest != self._newest:
-            entries = await bus.read(ALERTS, count=READ, newest_first=True)
+            entries = await bus.read(ALERTS, stop=self._stop, count=READ, newest_first=True)
             events = []
             for entry in entries:
                 try:

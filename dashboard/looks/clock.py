@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
 from headrace.bus import Bus
+from headrace.clocks import ServerClock
 from headrace.dashboard.state import State
-
-REMEMBERED = 10
 
 
 class Clock(msgspec.Struct, frozen=True):
@@ -22,11 +20,11 @@ class Clock(msgspec.Struct, frozen=True):
 
 
 class Clocks:
-    """Asks the server for its time. Halving the round trip: Cristian, "Probabilistic clock synchronization", 1989."""
+    """Asks the server for its time, once a second; see `headrace.clocks`."""
 
     def __init__(self, clock: Callable[[], float] = time.time, ticks: Callable[[], float] = time.perf_counter) -> None:
         self._clock, self._ticks = clock, ticks
-        self._found: deque[Clock] = deque(maxlen=REMEMBERED)
+        self._server = ServerClock()
 
     def wants(self, name: str) -> bool:
         return name == "clock"
@@ -35,5 +33,6 @@ class Clocks:
         asked, began = self._clock(), self._ticks()
         said = await bus.time()
         trip_s = self._ticks() - began
-        self._found.append(Clock(round(said - asked - trip_s / 2, 6), round(trip_s, 6)))
-        return {"clock": min(self._found, key=lambda one: one.trip_s)}
+        self._server.take(asked, said, trip_s)
+        best = self._server.estimate
+        return {"clock": Clock(round(best.offset_s, 6), round(2 * best.error_s, 6))} if best else {}

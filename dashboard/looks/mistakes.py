@@ -23,6 +23,8 @@ from headrace.positions import Handle
 
 READS: Final = 6
 """Requests that one look reads."""
+PAST_READS: Final = 100
+"""The same of a moment of the past, which is looked at once: all that a model version has."""
 KEPT: Final = 200
 """Inputs that are kept."""
 _CODES: Final = {"<f4": "f", "<f8": "d", "<i2": "h", "<i4": "i", "<i8": "q"}
@@ -60,7 +62,8 @@ class Mistakes(msgspec.Struct, frozen=True):
 class Worst:
     """Reads the requests that the worst mistakes of the models watched came from."""
 
-    def __init__(self) -> None:
+    def __init__(self, reads: int = READS) -> None:
+        self._reads = reads
         self._inputs: dict[Where, list[float]] = {}
 
     def wants(self, name: str) -> bool:
@@ -68,7 +71,7 @@ class Worst:
 
     async def look(self, bus: Bus, state: State, names: Collection[str]) -> Mapping[str, msgspec.Struct]:
         found = {}
-        reads = READS
+        reads = self._reads
         models = {key_of(model): model for model in models_of(state.frame)}
         for name in names:
             model = models.get(name.removeprefix("worst:"))

@@ -59,9 +59,10 @@ class Held:
 
 
 class Tails:
-    """Reads the tails of channels."""
+    """Reads the tails of channels; of the moment `at` (Unix ms) what the logs still hold of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, at: int | None = None) -> None:
+        self._at = at
         self._held: dict[str, Held] = {}
 
     def wants(self, name: str) -> bool:
@@ -75,7 +76,9 @@ class Tails:
             channel = name.removeprefix(WORD)
             with suppress(SettingsError):
                 checked(channel)
-                if channel in self._held or len(self._held) < CHANNELS:
+                if self._at is not None:
+                    found[name] = await tail_at(bus, channel, self._at)
+                elif channel in self._held or len(self._held) < CHANNELS:
                     found[name] = await self._look(bus, channel)
         return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -66,9 +67,10 @@ class Versions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stored:
-    """Reads the registry of the models watched."""
+    """Reads the registry of the models watched; `at` (Unix ms) has it as it was at that moment."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, at: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._at = None if at is None else datetime.fromtimestamp(at / 1000, UTC)
         self._clock = clock
         self._read: dict[str, tuple[tuple[int, ...], float, Versions]] = {}
 
@@ -92,7 +94,11 @@ class Stored:
         if known is not None and known[0] == sign and now - known[1] < AGAIN_S:
             return known[2]
         try:
-            versions = stored(name, registry.versions(name), registry.service(name))
+            cards, service = registry.versions(name), registry.service(name)
+            if self._at is not None:
+                cards = [card for card in cards if card.created <= self._at]
+                service = service_at(service, self._at)
+            versions = stored(name, cards, service)
         except UnknownModelError:
             versions = told(
                 name,
@@ -104,6 +110,18 @@ class Stored:
             versions = told(name, seen, str(error))
         self._read[name] = (sign, now, versions)
         return versions
+
+
+def service_at(service: Service, at: datetime) -> Service:
+    """What was in service at a moment: every change since is undone, the newest first. Pure."""
+    stack, history = list(service.stack), list(service.history)
+    while history and history[-1].time > at:
+        change = history.pop()
+        if change.rollback:
+            stack += [] if change.previous is None else [change.previous]
+        elif change.previous != change.version:
+            stack = stack[:-1]
+    return Service(stack=tuple(stack), history=tuple(history))
 
 
 def stored(name: str, cards: list[ModelVersion], service: Service) -> Versions:

@@ -11,6 +11,7 @@ import msgspec
 
 from headrace.curves import CLOCK, Curve, Point, Span
 from headrace.dashboard.series import wilson
+from headrace.dashboard.stamps import stamps
 from headrace.dashboard.state import Moment, Sample, State
 from headrace.errors import HeadraceError
 from headrace.events import Frame, ModelView, PredictionSampled
@@ -42,7 +43,9 @@ class SampleRow(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: float | None
     created: float
     stamps: list[float]
-    """Created, appended, received, scored, committed: Unix seconds by the clock of whoever did it; 0 = not known."""
+    """Created, appended, received, scored, committed: Unix seconds by the server's clock; 0 = not known."""
+    tolerance: float
+    """Seconds within which the clocks of its publisher and its worker are known."""
     pixels: str
     shape: tuple[int, int] | None
 
@@ -79,7 +82,9 @@ def moment_row(moment: Moment, state: State) -> MomentRow:
 def sample_rows(samples: Iterable[Sample], state: State) -> list[SampleRow]:
     """Samples as lines of the table."""
     models = {(model.name, model.version): model for model in models_of(state.frame)}
-    return [_sample_row(sample, models.get((sample.event.model, sample.event.version))) for sample in samples]
+    return [
+        _sample_row(sample, models.get((sample.event.model, sample.event.version)), state.frame) for sample in samples
+    ]
 
 
 def truth_texts(truths: Mapping[str, float], state: State) -> dict[str, str]:
@@ -97,19 +102,21 @@ def truth_texts(truths: Mapping[str, float], state: State) -> dict[str, str]:
     return texts
 
 
-def _sample_row(sample: Sample, model: ModelView | None) -> SampleRow:
+def _sample_row(sample: Sample, model: ModelView | None, frame: Frame | None) -> SampleRow:
     event = sample.event
+    created, received, scored, tolerance_s = stamps(event, frame)
     committed = sample.position.ms / 1000
-    done = event.scored or event.time or committed
+    done = scored or event.time or committed
     value = "" if event.value is None else f"{event.value:.4g}"
     return SampleRow(
         id=event.prediction,
         model=f"{event.model}@{event.version}",
         label=value if event.label is None else class_name(event.label, model),
         confidence=short(event.confidence) if event.label is not None else None,
-        latency_ms=round(max(0.0, done - event.created) * 1000, 3) if event.created else None,
-        created=round(event.created or done, 3),
-        stamps=[round(at, 4) for at in (event.created, appended(event), event.received, event.scored, committed)],
+        latency_ms=round(max(0.0, done - created) * 1000, 3) if created else None,
+        created=round(created or done, 3),
+        stamps=[round(at, 4) for at in (created, appended(event), received, scored, committed)],
+        tolerance=round(tolerance_s, 6),
         pixels=grey(event.inputs),
         shape=shape_of(event.inputs, model),
     )

@@ -65,6 +65,12 @@ class Link:
             log = self.names.log(channel, partition)
             return entries_reply(self._client.xrange(log, str(start) if start else "-", "+", count=count))
 
+    def time(self) -> float:
+        """The server's clock, Unix seconds."""
+        with translated(self.settings):
+            seconds, micros = self._lanes.command("TIME")
+        return float(seconds) + float(micros) / 1e6
+
     def listen(self, live: str) -> Listener:
         """Subscribe to one live channel."""
         listener = Listener(self.settings, self._client.pubsub())

@@ -7,6 +7,7 @@ from headrace.events.base import Event, Matrix, Rows, Scalar, new_id, stamped
 from headrace.events.frame import (
     AlertView,
     ChannelView,
+    ClockView,
     Frame,
     GroupView,
     LatencyView,
@@ -70,6 +71,7 @@ __all__ = [
     "AnyEvent",
     "BatchSample",
     "ChannelView",
+    "ClockView",
     "EntryDead",
     "Event",
     "Frame",

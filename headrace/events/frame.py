@@ -183,6 +183,13 @@ class ServerView(View, frozen=True, kw_only=True):
     """Time until the memory limit at the pace of the last minute; None = it does not fill."""
 
 
+class ClockView(View, frozen=True, kw_only=True):
+    """The server's clock against that of a host: seconds to add to the host's, known to within `error_s`."""
+
+    offset_s: float = 0.0
+    error_s: float = 0.0
+
+
 class LiveView(View, frozen=True, kw_only=True):
     """What all subscribers of headrace's own processes saw: pushed, fetched from the log instead, in neither."""
 
@@ -249,3 +256,5 @@ class Frame(Event, frozen=True, kw_only=True, tag="frame"):
     batches: dict[str, list[BatchSample]] = {}
     """Samples of batches that came since the last frame, by worker."""
     webhook: WebhookView | None = None
+    clocks: dict[str, ClockView] = {}
+    """By host, of those whose workers or publishers have told; at most 50."""

@@ -101,4 +101,6 @@ class PredictionSampled(Event, frozen=True, kw_only=True, tag="prediction.sample
     """When its worker had read the request, and when it had the result; by the worker's clock."""
     rows_scored: int = 0
     """Rows scored by this worker since its previous sample."""
+    publisher: str = ""
+    """`source` of the request."""
     worker: str = ""

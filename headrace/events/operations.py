@@ -64,6 +64,10 @@ class WorkerAlive(Event, frozen=True, kw_only=True, tag="worker.alive"):
     """Events of unknown type seen."""
     batch_samples: list[BatchSample] = []
     """Some batches of the last second, each as likely as any other; at most 12."""
+    clock_offset_s: float | None = None
+    """Seconds to add to the clock of this process to have the server's; None before it is known."""
+    clock_error_s: float = 0.0
+    """Within which the offset is known, to either side."""
 
 
 class WorkerStopped(Event, frozen=True, kw_only=True, tag="worker.stopped"):
@@ -85,6 +89,9 @@ class PublisherReport(Event, frozen=True, kw_only=True, tag="publisher.report"):
     """Accepted events that the server lost in a power cut and that were no longer in the buffer."""
     host: str = ""
     pid: int = 0
+    clock_offset_s: float | None = None
+    """Seconds to add to the clock of this publisher to have the server's; None if it is not known."""
+    clock_error_s: float = 0.0
 
 
 class ModelPromoted(Event, frozen=True, kw_only=True, tag="model.promoted"):

@@ -224,6 +224,7 @@ def compose(
         spans=fresh.spans,
         runs_total=len(known.runs),
         workers=known.workers.views(now),
+        clocks=known.workers.clocks(),
         server=readings.server,
         live=live_view(known.workers, known.intake),
         alerts=known.alerts.views(),

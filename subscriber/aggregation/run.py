@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,6 +14,7 @@ from headrace.curves import (
     SavedRank,
     SavedRun,
     candidate_field,
+    is_smaller_better,
     read_curves,
     run_condition,
 )
@@ -26,7 +26,6 @@ CANDIDATES: Final = 1000
 RUNGS: Final = 16
 CANDIDATE_PARAMS: Final = 30
 CANDIDATE_TEXT: Final = 120
-_SMALLER: Final = re.compile(r"^(?!neg_).*(loss|error|mae|mse)", re.IGNORECASE)
 
 
 class Run:
@@ -110,7 +109,7 @@ class Run:
 
     def improve(self, metric: str, value: float) -> None:
         best = self.best.get(metric)
-        if best is None or (value < best if _smaller(metric) else value > best):
+        if best is None or (value < best if is_smaller_better(metric) else value > best):
             self.best[metric] = value
 
     def judge(self, candidate: str, rung: int = 0) -> int:
@@ -222,19 +221,6 @@ def shortened(params: Mapping[str, Scalar], most: int, chars: int) -> dict[str, 
     return {
         key[:chars]: value[:chars] if isinstance(value, str) else value for key, value in list(params.items())[:most]
     }
-
-
-_smaller_names: dict[str, bool] = {}
-
-
-def _smaller(metric: str) -> bool:
-    """Whether smaller values of the metric are better, by its name."""
-    known = _smaller_names.get(metric)
-    if known is None:
-        if len(_smaller_names) > 10_000:
-            _smaller_names.clear()
-        known = _smaller_names[metric] = bool(_SMALLER.search(metric))
-    return known
 
 
 def finite(value: float | None) -> float | None:

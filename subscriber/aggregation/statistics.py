@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -33,6 +33,7 @@ MIX: Final = 12
 STAGES: Final = ("wait", "model", "commit", "total")
 
 Counters = Mapping[str, int]
+_Name = TypeVar("_Name", str, int)
 
 
 class Totals(msgspec.Struct):
@@ -66,7 +67,11 @@ class Statistics:
         self._final: int | None = None
         self._second = 0
         self._share = 0.0
-        self._families: dict[str, dict[int, str]] = {}
+        self._spread: dict[int, dict[str, dict[int, int]]] = {window: {} for window in WINDOWS}
+        """The sums of counters that are asked for by family, by window and family: what has no count costs nothing."""
+        self._running_spread: dict[str, dict[int, int]] = {}
+        self._places: dict[str, tuple[str, int]] = {}
+        """Family and index of such counters."""
         self._known: dict[str, tuple[int, ...]] = {}
 
     def wanted(self, now: float, kept_s: int) -> range:
@@ -94,9 +99,12 @@ class Statistics:
             self._closed += 1
             self._close(self._closed, self._open.pop(self._closed, {}))
         self._running = _added(self._open.values())
-        for name in self._running:
+        self._running_spread = {}
+        for name, count in self._running.items():
             if name not in self._known:
                 self._learn(name)
+            if (place := self._places.get(name)) is not None:
+                self._running_spread.setdefault(place[0], {})[place[1]] = count
 
     def rate(self, name: str) -> Rate:
         """Counts a second over the three windows."""
@@ -112,12 +120,9 @@ class Statistics:
     def histogram(self, family: str, window: int = 0) -> dict[int, int]:
         """Counts by the last number of the counters' names: `lat:...` over 30 s, `cls:...`, `conf:...` over 5 min."""
         window = window or _BY_KIND.get(family.partition(":")[0], WINDOWS)[-1]
-        sums, running = self._sums[window], self._running
-        found: dict[int, int] = {}
-        for index, name in self._families.get(family, {}).items():
-            count = sums.get(name, 0) + running.get(name, 0)
-            if count:
-                found[index] = count
+        found = dict(self._spread[window].get(family, {}))
+        for index, count in self._running_spread.get(family, {}).items():
+            found[index] = found.get(index, 0) + count
         return found
 
     def latency(self, stage: str, family: str = "") -> LatencyView:
@@ -184,21 +189,36 @@ class Statistics:
         for window in WINDOWS:
             self._shift(window, counters, self._ring[-window] if len(self._ring) >= window else {})
         for name in evicted:
-            if not any(name in self._sums[window] for window in self._known.get(name, ())):
-                self._forget(name)
+            if not any(self._count(name, window) for window in self._known.get(name, ())):
+                self._known.pop(name, None)
+                self._places.pop(name, None)
 
     def _shift(self, window: int, entering: dict[str, int], leaving: dict[str, int]) -> None:
-        sums, known = self._sums[window], self._known
+        known = self._known
         for name, count in entering.items():
             if window in known[name]:
-                sums[name] = sums.get(name, 0) + count
+                self._add(name, window, count)
         for name, count in leaving.items():
             if window in known.get(name, ()):
-                rest = sums.get(name, 0) - count
-                if rest > 0:
-                    sums[name] = rest
-                else:
-                    sums.pop(name, None)
+                self._add(name, window, -count)
+
+    def _add(self, name: str, window: int, count: int) -> None:
+        place = self._places.get(name)
+        if place is None:
+            _put(self._sums[window], name, count)
+            return
+        family, index = place
+        members = self._spread[window].setdefault(family, {})
+        _put(members, index, count)
+        if not members:
+            del self._spread[window][family]
+
+    def _count(self, name: str, window: int) -> int:
+        """The sum of a counter over the closed seconds of a window."""
+        place = self._places.get(name)
+        if place is None:
+            return self._sums[window].get(name, 0)
+        return self._spread[window].get(place[0], {}).get(place[1], 0)
 
     def _learn(self, name: str) -> None:
         kind = name.partition(":")[0]
@@ -206,16 +226,16 @@ class Statistics:
         if kind in _BY_KIND:
             family, _, index = name.rpartition(":")
             if index.isdigit():
-                self._families.setdefault(family, {})[int(index)] = name
+                self._places[name] = family, int(index)
 
-    def _forget(self, name: str) -> None:
-        self._known.pop(name, None)
-        family, _, index = name.rpartition(":")
-        if family in self._families and index.isdigit():
-            members = self._families[family]
-            members.pop(int(index), None)
-            if not members:
-                del self._families[family]
+
+def _put(sums: dict[_Name, int], name: _Name, count: int) -> None:
+    """Add to a sum; one that falls to nothing is gone."""
+    rest = sums.get(name, 0) + count
+    if rest > 0:
+        sums[name] = rest
+    else:
+        sums.pop(name, None)
 
 
 def _added(parts: Iterable[Counters]) -> dict[str, int]:

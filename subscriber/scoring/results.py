@@ -136,6 +136,7 @@ def sample(
         received=received,
         scored=now,
         rows_scored=rows,
+        publisher=request.source,
         worker=worker,
     )
 

@@ -36,8 +36,8 @@ from headrace.subscriber.scoring.shelf import NotOpenError, Shelf
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SAMPLES_PER_S = 20.0
-"""Predictions a scorer shows on the page each second, at any load."""
+SAMPLES_PER_S = 5.0
+"""Predictions a scorer shows on the page each second, at any load: pages show fewer, and each costs every dashboard."""
 FEW = 8
 INLINE_S = 0.002
 """The event loop may stand still for so long."""
@@ -55,6 +55,8 @@ class Scorer:
         """Known only after their commit; a later commit writes them."""
         self._batches = Batches(bus.settings.consume_entries, bus.settings.consume_bytes)
         self._sampled_s = 0.0
+        self._shown_s: dict[str, float] = {}
+        """When a prediction of each model was shown last."""
         self._few_s = INLINE_S
         """Time that the last small batch took."""
         self._rows_since_sample = 0
@@ -218,18 +220,19 @@ class Scorer:
             work.count(name, n)
 
     def _sample(self, work: Decision, outcome: Outcome, batch: Batch, partition: int) -> None:
-        """Show one prediction of this batch, unless enough were shown in the last second."""
+        """Show one prediction of this batch, unless enough were shown in the last second; models take turns."""
         self._rows_since_sample += sum(sum(scored.rows) for scored in outcome.scored)
         now = time.monotonic()
         if not outcome.scored or now - self._sampled_s < 1 / SAMPLES_PER_S:
             return
-        scored = outcome.scored[-1]
-        row = first_row(scored)
-        if len(row) <= IMAGE_VALUES:
-            self._sampled_s = now
-            rows, self._rows_since_sample = self._rows_since_sample, 0
-            stamps = batch.read_at, rows, time.time()
-            work.append(TAIL, [results.sample(scored, batch.ids, row, partition, self.worker, *stamps)])
+        for scored in sorted(outcome.scored, key=lambda one: self._shown_s.get(one.model.name, 0.0)):
+            row = first_row(scored)
+            if len(row) <= IMAGE_VALUES:
+                self._sampled_s = self._shown_s[scored.model.name] = now
+                rows, self._rows_since_sample = self._rows_since_sample, 0
+                stamps = batch.read_at, rows, time.time()
+                work.append(TAIL, [results.sample(scored, batch.ids, row, partition, self.worker, *stamps)])
+                return
 
     async def _write_late_forever(self) -> None:
         """Write the latencies that wait for a next commit, should none come."""

@@ -119,3 +119,38 @@ async def test_a_snapshot_opens_from_disk_and_shows_the_same(page: Page, opened:
     await expect(alone.locator("#rows-models tr")).to_have_count(await page.locator("#rows-models tr").count())
     await expect(alone.locator("#pill")).to_contain_text("snapshot")
     await expect(alone.locator(".about-snapshot")).to_contain_text("taken 20")
+
+
+async def test_what_is_drawn_on_canvases_is_a_picture_too_with_title_and_legend(
+    served: StoryPage, opened: Opens
+) -> None:
+    at = int((time.time() - 20) * 1000) // 1000 * 1000
+    page = await opened(f"{served.url}training?at={at}", height=TALL)
+    await expect(page.locator("#plots canvas").first).to_be_attached(timeout=WAIT_MS)
+    await expect(page.locator("#legend-runs .entry").first).to_be_attached(timeout=WAIT_MS)
+    name, content = await saved(page, "curves-card", "PNG")
+    assert re.fullmatch(r"headrace-training-curves-\d{8}T\d{6}Z\.png", name)
+    assert content.startswith(b"\x89PNG")
+    width = await page.evaluate("document.querySelector('#plots').getBoundingClientRect().width")
+    assert int.from_bytes(content[16:20], "big") >= 2 * width
+    ratio = await page.evaluate(
+        "document.querySelector('#plots canvas').width / document.querySelector('#plots').clientWidth"
+    )
+    assert ratio < 1, "the canvas on the page is as it was before"
+
+
+async def test_a_snapshot_of_the_models_page_has_its_trails_and_what_was_looked_up(
+    served: StoryPage, opened: Opens, tmp_path: Path
+) -> None:
+    page = await opened(f"{served.url}models", height=TALL)
+    await expect(page.locator("#rows-worst tr").first).to_be_attached(timeout=WAIT_MS)
+    shown = await page.evaluate("headrace.model.key()")
+    async with page.expect_download(timeout=2 * WAIT_MS) as coming:
+        await page.click("#snapshot")
+    file = tmp_path / "models.html"
+    await (await coming.value).save_as(file)
+    alone = await opened(file.as_uri(), height=TALL)
+    await expect(alone.locator("#model-rate .scatterlayer path.js-line").first).to_be_attached(timeout=WAIT_MS)
+    await expect(alone.locator("#model-mix .scatterlayer path.js-line").first).to_be_attached(timeout=WAIT_MS)
+    await expect(alone.locator("#rows-worst tr").first).to_be_attached(timeout=WAIT_MS)
+    assert await alone.evaluate("[headrace.model.key(), headrace.model.trail().times.length > 20]") == [shown, True]

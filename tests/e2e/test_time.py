@@ -203,3 +203,18 @@ async def test_a_phone_has_no_horizontal_scroll_in_the_past(served: StoryPage, o
     page = await opened(f"{served.url}?at={at}", width=320, height=800, theme="light")
     await arrived(page, at)
     assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+async def test_what_was_looked_up_is_there_in_the_past(served: StoryPage, opened: Opens) -> None:
+    at = int((time.time() - 60) * 1000) // 1000 * 1000
+    page = await opened(f"{served.url}models?at={at}", height=2600)
+    await arrived(page, at)
+    await expect(page.locator("#rows-worst tr").first).to_be_attached(timeout=20_000)
+    await page.click("#to-training")
+    await arrived(page, at)
+
+    async def old_runs() -> bool:
+        return bool(await page.evaluate("[...headrace.runs.all().keys()].some((run) => run.startsWith('past'))"))
+
+    await wait_until(old_runs, 20, "runs that are in no frame")
+    await expect(page.locator("#time-note")).to_be_hidden()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.dashboard.looks.clock import REMEMBERED, Clock, Clocks
+from headrace.clocks import REMEMBERED
+from headrace.dashboard.looks.clock import Clock, Clocks
 from headrace.dashboard.state import State
 from headrace.settings import Settings
 from tests.unit.frames import Story, StoryBus

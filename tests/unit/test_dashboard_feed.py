@@ -60,6 +60,23 @@ async def test_a_restarted_dashboard_shows_the_same(bus: Bus) -> None:
         assert again.state.since(feed.state.epoch, 10) is not None
 
 
+async def test_the_tail_and_its_truths_are_there_after_a_restart(bus: Bus) -> None:
+    async with following(bus) as feed:
+        await publish_frames(bus, 1, 1)
+        for number in range(3):
+            sample = stamped(Story().sample(time.time(), number))
+            await bus.publish(TAIL, [sample])
+            await bus.publish(JOINED, [stamped(Story().joined([sample]))])
+            await wait_until(lambda: bool(feed.state.tail))
+        await publish_frames(bus, 2, 2)
+        await wait_until(lambda: feed.state.number == 3)
+        shown = list(feed.state.tail)
+        assert shown
+    async with following(bus) as again:
+        assert list(again.state.tail) == shown
+        assert again.state.truths.keys() == {shown[0].event.prediction}
+
+
 async def test_saved_curves_are_there_after_a_restart(bus: Bus) -> None:
     curve = Curve()
     for step in range(1, 40):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from headrace.bus import Entry
 from headrace.dashboard.app import create_app
 from headrace.dashboard.looks.mistakes import READS, Mistakes, Worst, row_of
-from headrace.dashboard.looks.versions import Stored, Versions
+from headrace.dashboard.looks.versions import Stored, Versions, service_at
 from headrace.dashboard.sections import Sections
 from headrace.dashboard.sections.models import model_quality, models
 from headrace.dashboard.state import State
@@ -215,12 +216,28 @@ async def test_versions_come_from_the_registry_with_metrics_libraries_and_where_
 
 
 async def test_a_promotion_is_seen_at_the_next_look(tmp_path: Path) -> None:
-    registry, look = shelf(tmp_path), Stored(lambda: 0.0)
+    registry, look = shelf(tmp_path), Stored(clock=lambda: 0.0)
     bus = StoryBus(Settings(models=tmp_path), Story(), past_s=0)
     before = await versions(bus, State(), look)
     assert await versions(bus, State(), look) is before
     registry.promote("digits", 1)
     assert [row.version for row in (await versions(bus, State(), look)).rows if row.in_service] == [1]
+
+
+def test_every_change_of_what_is_in_service_can_be_undone(tmp_path: Path) -> None:
+    registry, began = shelf(tmp_path), datetime.now(UTC)
+    known = [(began, registry.service("digits"))]
+    steps: list[Callable[[datetime], object]] = [
+        lambda at: registry.promote("digits", 1, at),
+        lambda at: registry.rollback("digits", at),
+        lambda at: registry.promote("digits", 3, at),
+        lambda at: registry.rollback("digits", at),
+    ]
+    for n, step in enumerate(steps, start=1):
+        step(began + timedelta(hours=n))
+        known.append((began + timedelta(hours=n), registry.service("digits")))
+    now = registry.service("digits")
+    assert [service_at(now, at) for at, _ in known] == [service for _, service in known]
 
 
 async def test_without_a_registry_the_frames_tell_which_versions_there_are_and_why_nothing_can_be_changed(

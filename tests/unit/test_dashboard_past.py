@@ -17,7 +17,8 @@ from headrace.channels import ALERTS, FRAMES
 from headrace.codec import encode
 from headrace.curves import Curve
 from headrace.dashboard.feed import Feed
-from headrace.dashboard.past import KEPT, Archive, until
+from headrace.dashboard.looks.earlier import until
+from headrace.dashboard.past import KEPT, Archive
 from headrace.dashboard.series import values
 from headrace.dashboard.socket import Viewer, ViewerError
 from headrace.dashboard.span import Spans, arrived, holes
@@ -73,6 +74,25 @@ async def test_a_viewer_of_the_past_gets_that_moment_and_nothing_live(bus: Story
     assert back["number"] == feed.state.number
     assert len(back["past"]["tiers"][0]["times"]) > 1
     assert back["sections"].keys() == {"overview", "status", "model:digits@3"}
+
+
+async def test_what_no_frame_holds_is_looked_up_once_for_a_moment_and_comes_after_it(bus: StoryBus, feed: Feed) -> None:
+    archive, viewer, at = Archive(feed), Viewer(feed), times_of(bus)[-100]
+    hears(viewer, show=["overview", "cleared", "no such:thing", "clock"], at=at)
+    assert viewer.missing is None
+    viewer.give(at, await archive.at(at))
+    assert hears(viewer)["sections"].keys() == {"overview"}
+    assert viewer.missing is not None
+    earlier, names = viewer.missing
+    assert names == ["cleared", "no such:thing"]
+    await earlier.look(names)
+    viewer.looked(names)
+    assert viewer.missing is None
+    cleared = hears(viewer, seen=1)["sections"]["cleared"]
+    assert [over["name"] for over in cleared["alerts"]] == ["worker gone", "group growing"]
+    assert hears(viewer, seen=2) == {}
+    hears(viewer, show=["overview", "runs"])
+    assert viewer.missing == (earlier, ["runs"])
 
 
 async def test_a_moment_that_was_left_again_is_not_sent(bus: StoryBus, feed: Feed) -> None:

@@ -186,7 +186,7 @@ def test_what_is_no_longer_counted_is_forgotten() -> None:
     for now in range(1000, 1400):
         server.show(statistics, now + 0.5)
     assert statistics.models() == set()
-    assert statistics._families == {}
+    assert statistics._places == {}
     assert statistics._known == {}
 
 
