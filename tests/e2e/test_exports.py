@@ -126,8 +126,8 @@ async def test_what_is_drawn_on_canvases_is_a_picture_too_with_title_and_legend(
 ) -> None:
     at = int((time.time() - 20) * 1000) // 1000 * 1000
     page = await opened(f"{served.url}training?at={at}", height=TALL)
-    await expect(page.locator("#plots canvas").first).to_be_attached(timeout=WAIT_MS)
-    await expect(page.locator("#legend-runs .entry").first).to_be_attached(timeout=WAIT_MS)
+    await expect(page.locator("#plots canvas").first).to_be_attached()
+    await expect(page.locator("#legend-runs .entry").first).to_be_attached()
     name, content = await saved(page, "curves-card", "PNG")
     assert re.fullmatch(r"headrace-training-curves-\d{8}T\d{6}Z\.png", name)
     assert content.startswith(b"\x89PNG")
@@ -143,14 +143,14 @@ async def test_a_snapshot_of_the_models_page_has_its_trails_and_what_was_looked_
     served: StoryPage, opened: Opens, tmp_path: Path
 ) -> None:
     page = await opened(f"{served.url}models", height=TALL)
-    await expect(page.locator("#rows-worst tr").first).to_be_attached(timeout=WAIT_MS)
+    await expect(page.locator("#rows-worst tr").first).to_be_attached()
     shown = await page.evaluate("headrace.model.key()")
-    async with page.expect_download(timeout=2 * WAIT_MS) as coming:
+    async with page.expect_download(timeout=60_000) as coming:
         await page.click("#snapshot")
     file = tmp_path / "models.html"
     await (await coming.value).save_as(file)
     alone = await opened(file.as_uri(), height=TALL)
-    await expect(alone.locator("#model-rate .scatterlayer path.js-line").first).to_be_attached(timeout=WAIT_MS)
-    await expect(alone.locator("#model-mix .scatterlayer path.js-line").first).to_be_attached(timeout=WAIT_MS)
-    await expect(alone.locator("#rows-worst tr").first).to_be_attached(timeout=WAIT_MS)
+    await expect(alone.locator("#model-rate .scatterlayer path.js-line").first).to_be_attached()
+    await expect(alone.locator("#model-mix .scatterlayer path.js-line").first).to_be_attached()
+    await expect(alone.locator("#rows-worst tr").first).to_be_attached()
     assert await alone.evaluate("[headrace.model.key(), headrace.model.trail().times.length > 20]") == [shown, True]
