@@ -112,5 +112,6 @@ def _refusing(reader: Any, payload: bytes) -> Any:
     try:
         return reader(payload)
     except HeadraceError as error:
-        assert len(str(error)) >= REASON, "a refusal without a reason"
-        return None
+        said = str(error)
+    assert len(said) >= REASON, "a refusal without a reason"
+    return None
