@@ -72,11 +72,12 @@ def main() -> None:
 
 
 def say(publisher: Publisher, offered: int, **more: Any) -> None:
-    told = {
+    requests = [outbox for outbox in publisher.sender.buffer._turn if outbox.channel == REQUESTS]
+    told = {  # of requests alone: the publisher also reports what it lost
         "offered": offered,
-        "accepted": publisher.accepted,
-        "waiting": publisher.waiting,
-        "lost": publisher.lost,
+        "accepted": sum(outbox.accepted for outbox in requests),
+        "waiting": sum(outbox.waiting for outbox in requests),
+        "lost": sum(outbox.lost for outbox in requests),
         **more,
     }
     print(json.dumps(told), flush=True)

@@ -20,7 +20,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("scenario", ALL, ids=lambda one: one.name)
 async def test_the_books_balance_after(scenario: Scenario, models: Path, tmp_path: Path) -> None:
     found = await play(scenario, TINY, 7, tmp_path / "stage", models)
