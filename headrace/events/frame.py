@@ -249,3 +249,7 @@ class Frame(Event, frozen=True, kw_only=True, tag="frame"):
     batches: dict[str, list[BatchSample]] = {}
     """Samples of batches that came since the last frame, by worker."""
     webhook: WebhookView | None = None
+    missed_s: int = 0
+    """Seconds that no total holds: their counters were gone before there was an aggregator to add them up."""
+    missed_at: int = 0
+    """The Unix second before which the last of them was."""

@@ -40,7 +40,7 @@ async def training(stage: Stage, size: Size) -> Outcome:
         lambda: _dying(stage),
         lambda: _dead_to_the_end(stage),
     ]
-    for turn in range(size.faults):
+    for turn in range(max(size.faults, len(ways))):
         load = await ways[turn % len(ways)]()
         stage.outcome.faults += 1
         ends.append(await load.finish())
