@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ async def test_a_member_of_a_crew_holds_the_secrets_of_its_own_work_only(tmp_pat
     async with Crew(environ, lambda line: None) as crew:
         for command in ("dashboard", "gateway", "aggregator", "scorer", "traffic"):
             member = crew.start(command, command)  # waits for its server
-            child = await wait_until(lambda member=member: member.child, description="the child to be there")
+            child = await wait_until(partial(getattr, member, "child"), description="the child to be there")
             held = environment_of(child.pid)
             assert "REDIS_URL" in held
             assert {name for name in secrets if f"{name}=" in held} == {

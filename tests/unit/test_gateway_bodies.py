@@ -83,7 +83,9 @@ async def judged(settings: Any, method: str, path: str, sent: bytes, kind: str) 
         http = httpx.AsyncClient(transport=transport, base_url="http://localhost")
         async with app.router.lifespan_context(app), http as client:
             _, before = await bus.last(REQUESTS)
-            answer = await client.request(method, path, content=sent, headers={"content-type": kind.encode("latin-1")})
+            answer = await client.request(
+                method, path, content=sent, headers=[(b"content-type", kind.encode("latin-1"))]
+            )
             _, after = await bus.last(REQUESTS)
             served, failed = app.state.gateway.counts.totals()
     said = answer.json()

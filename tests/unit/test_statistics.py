@@ -119,21 +119,21 @@ def test_totals_equal_a_recount_through_restarts_and_stalls(chance: random.Rando
 
 def test_seconds_that_were_gone_before_anybody_counted_them_are_said_once() -> None:
     server = Server()
-    for second in range(1_000, 20_000):
-        server.count(second, "req:m:1")
-    first = Statistics(Totals(through=999))
-    server.show(first, 2_000.9)
-    second = Statistics(Totals.decode(first.save().encode()))
-    assert (second.total("req:m:1"), second.missed_s) == (first.save().counts["req:m:1"], 0)
-    through = second.save().through
+    for at in range(1_000, 20_000):
+        server.count(at, "req:m:1")
+    before = Statistics(Totals(through=999))
+    server.show(before, 2_000.9)
+    found = Statistics(Totals.decode(before.save().encode()))
+    assert found.missed_s == 0
+    through = found.save().through
     for now in (10_000.9, 10_001.9):
-        server.show(second, now)
-    assert second.missed_at == 10_000 - KEPT_S
-    assert second.missed_s == second.missed_at - through - 1
-    assert second.total("req:m:1") + second.missed_s == 10_002 - 1_000
-    later = Statistics(Totals.decode(second.save().encode()))
-    server.show(later, 10_002.9)
-    assert later.missed_s == second.missed_s
+        server.show(found, now)
+    assert found.missed_at == 10_000 - KEPT_S
+    assert found.missed_s == found.missed_at - through - 1
+    assert found.total("req:m:1") + found.missed_s == 10_002 - 1_000
+    after = Statistics(Totals.decode(found.save().encode()))
+    server.show(after, 10_002.9)
+    assert after.missed_s == found.missed_s
 
 
 def test_a_stalled_leader_says_what_it_missed_too() -> None:
