@@ -109,12 +109,13 @@ async def test_whatever_is_asked_has_one_outcome(any_bus: Bus, registry: Registr
 
 
 async def test_what_takes_much_room_in_a_result_is_scored_too(any_bus: Bus, registry: Registry) -> None:
-    limit = any_bus.settings.event_limit_bytes
+    limit = 20_000
     long = [PredictionRequested(id=f"{i}" * (limit - 1_000), model="digits", inputs=GOOD) for i in range(4)]
     quoted = PredictionRequested(id="quoted", model="\x00" * (limit - 1_000), inputs=GOOD)
-    await any_bus.publish(REQUESTS, [*long, quoted])
-    await burst(any_bus, registry)
-    books = await audit(any_bus)
+    async with Bus(any_bus.settings.with_(event_limit_bytes=limit)) as small:
+        await small.publish(REQUESTS, [*long, quoted])
+        await burst(small, registry)
+        books = await audit(small)
     assert (books.scored, books.dead, books.waiting, books.balanced) == (4, 1, 0, True), books.text()
     [letter] = await letters(any_bus, REQUESTS)
     assert "unknown model" in letter.reason
