@@ -17,7 +17,7 @@ FITS = import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c '$(FITS)' >/dev/null 2>&1 && { echo "$$p"; exit; }; done)
 
-.PHONY: help install demo test check audit chaos soak bench bench-quick format lock clean python
+.PHONY: help install demo test check audit chaos soak fuzz bench bench-quick format lock clean python
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="..."]'
@@ -42,6 +42,13 @@ chaos: $(STAMP) ## inflict hundreds of faults on a running pipeline and balance 
 
 soak: $(STAMP) ## ten minutes at 80 % of the capacity, while nothing may grow
 	@$(BIN)/python -m tests.chaos.soak $(ARGS)
+
+# The fuzzer lives in a folder of its own: it is for some systems and releases of Python only.
+fuzz: $(STAMP) ## five minutes of bytes that no reader of foreign bytes may stumble over (ARGS="--seconds 300")
+	@test -d .fuzz/packages/atheris || $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps \
+		--only-binary :all: --target .fuzz/packages atheris || { rm -rf .fuzz/packages; \
+		echo 'There is no fuzzer for this system, or no package index: nothing was tried.' >&2; exit 1; }
+	@PYTHONPATH=.fuzz/packages $(BIN)/python -m tests.fuzz $(ARGS)
 
 # The auditor lives in an environment of its own, as the resolver does.
 audit: python ## compare the locked packages with the published advisories
@@ -73,7 +80,7 @@ lock: python ## make the two lock files again from pyproject.toml (UPGRADE=1 tak
 	@$(RESOLVE) $(addprefix --extra ,$(IMAGE_EXTRAS)) --constraint requirements.lock --output-file requirements-image.lock
 
 clean: ## remove the environment, caches and build products
-	@rm -rf $(VENV) .lock .audit .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov \
+	@rm -rf $(VENV) .lock .audit .fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov \
 		build dist *.egg-info
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 

@@ -24,12 +24,15 @@ PASSWORDS: dict[Role, str] = {"operator": "HEADRACE_OPERATOR_PASSWORD", "viewer"
 """Who may sign in to the page, and the variable of each password: viewers look, operators also act."""
 TOKEN = "HEADRACE_GATEWAY_TOKEN"
 """The variable of what callers of the gateway must send."""
+WEBHOOK = "HEADRACE_ALERT_WEBHOOK"
+"""The variable of the address that alerts are posted to; whoever knows it can post there."""
 PAGE_LOCK = (
     "set HEADRACE_OPERATOR_PASSWORD (and HEADRACE_VIEWER_PASSWORD for those who only look), "
     "or say --open: anybody may look then, and nobody may act"
 )
 GATEWAY_LOCK = f"set {TOKEN}, or say --open: anybody may publish and ask then"
-"""What to do where other machines reach a page or gateway that has no lock."""
+METRICS_LOCK = "scrape the page's /metrics, which asks for a password, or say --open: anybody may read them then"
+"""What to do where other machines reach a page, gateway or metrics that have no lock."""
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 SHORTEST = 12
 """Characters that a secret must have: short ones are guessed, however slowly one may try."""

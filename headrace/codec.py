@@ -83,11 +83,11 @@ def _second_look(payload: bytes, error: Exception) -> AnyEvent:
     if kind not in _known:
         raise UnknownTypeError(kind)
     if "$.time" in str(error) and codec_of(payload) == "json":
-        plain: Any = msgspec.json.decode(payload)
         try:
+            plain: Any = msgspec.json.decode(payload)
             stated = dt.datetime.fromisoformat(plain["time"])
             plain["time"] = (stated if stated.tzinfo else stated.replace(tzinfo=dt.UTC)).timestamp()
             return msgspec.convert(plain, AnyEvent)  # type: ignore[no-any-return]
-        except (TypeError, ValueError, OverflowError, msgspec.ValidationError) as again:
+        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.DecodeError) as again:
             error = again
     raise CodecError(f"not a valid {kind}: {error}") from None

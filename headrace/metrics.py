@@ -232,6 +232,7 @@ def _live(frame: Frame) -> Iterator[Metric]:
         ("headrace_unknown_events", "Events of a type that this version does not know.", live.unknown),
         ("headrace_intake_taken", "Events taken in from plain PUBLISH.", live.taken),
         ("headrace_intake_refused", "Plain PUBLISH that was no event, or a duplicate.", live.refused),
+        ("headrace_missed_seconds", "Seconds that are in no total.", frame.missed_s),
     )
     for name, text, number in single:
         yield _counter(name, text, (), [((), number)])

@@ -21,6 +21,8 @@ Overflow = Literal["block", "raise", "drop"]
 Driver = Literal["redis", "asyncio-redis"]
 
 EVENT_LIMIT_BYTES = 4 * 1024 * 1024
+REASON_CHARS = 2_000
+"""So much of a reason is written: it may quote what was sent, at several times its size."""
 _ACCEPTED: dict[str, tuple[str, ...]] = {
     "codec": ("msgpack", "json"),
     "overflow": ("block", "raise", "drop"),

@@ -33,7 +33,7 @@ from headrace.errors import BusError, FullError, GroupLostError, UnavailableErro
 from headrace.events import EntryDead
 from headrace.positions import START, Entry, Position
 from headrace.retry import Backoff, Schedule
-from headrace.settings import EVENT_LIMIT_BYTES
+from headrace.settings import EVENT_LIMIT_BYTES, REASON_CHARS
 
 BLOCK_MS = 500
 """Longest wait of one read, hence for a consumer to notice that it shall stop."""
@@ -102,7 +102,7 @@ class Decision(Commit):
             partition=self.partition,
             position=spelled.decode(),
             group=self.group,
-            reason=reason,
+            reason=reason[:REASON_CHARS],
             attempts=self.batch.attempts.get(spelled, 1),
             payload=self.batch.payloads[self.batch.ids.index(spelled)][: self.limit_bytes],
             worker=self.worker,

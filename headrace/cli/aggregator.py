@@ -24,17 +24,22 @@ if TYPE_CHECKING:
     metavar="PORT",
     help="Serve /metrics for Prometheus here; without it nowhere.",
 )
+@click.option("--open", "public", is_flag=True, help="Let anybody read /metrics who reaches it.")
 @named
 @waiting
 @everything
 def command(
-    settings: Settings, burst: bool, metrics_host: str, metrics_port: int | None, name: str, wait: bool
+    settings: Settings, burst: bool, metrics_host: str, metrics_port: int | None, public: bool, name: str, wait: bool
 ) -> None:
     """Fold what is published into statistics, curves and quality, and publish the frame 4 times a second.
 
     Any number may run; one leads, the others stand by.
     """
+    from headrace.access import METRICS_LOCK, require_lock
     from headrace.cli.process import run
+
+    if metrics_port is not None:
+        require_lock("the aggregator's /metrics", metrics_host, locked=False, public=public, how=METRICS_LOCK)
 
     async def body(process: Process) -> None:
         async with AsyncExitStack() as stack:

@@ -3,7 +3,8 @@
     demo, up ──> Crew ──> python -m headrace scorer, ...     output ──> `scorer-1 | line`
 
 Rules: a child has a session of its own, so Ctrl-C reaches only the crew, which ends its members in the order in which
-events flow. Whatever happens to the crew, its members notice (`orphan.py`) and end: nothing is left behind.
+events flow. A child is given the secrets that it needs, and no others. Whatever happens to the crew, its members notice
+(`orphan.py`) and end: nothing is left behind.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
+from headrace.access import PASSWORDS, TOKEN, WEBHOOK
 from headrace.cli.orphan import PARENT_FD
 from headrace.cli.process import DRAIN_S, within
 from headrace.retry import Backoff
@@ -32,6 +34,10 @@ LAST_WORDS_S = 0.5
 """How long the output of an ended member is still read: its own children may hold the pipe open."""
 CHUNK_BYTES = 65_536
 LINE_BYTES = 8_192
+
+
+SECRETS: Final = {"dashboard": (*PASSWORDS.values(),), "gateway": (TOKEN,), "aggregator": (WEBHOOK,)}
+"""Which command needs which secrets; what holds no secret can give none away."""
 
 
 @dataclass(slots=True)
@@ -138,7 +144,7 @@ class Crew:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={**self._environ, PARENT_FD: str(reader), "PYTHONUNBUFFERED": "1"},
+            env={**needed(self._environ, member.words[0]), PARENT_FD: str(reader), "PYTHONUNBUFFERED": "1"},
             pass_fds=(reader,),
             start_new_session=True,
         )
@@ -153,6 +159,13 @@ class Crew:
             rest = rest[-LINE_BYTES:]
         if rest:
             self._tell(f"{name:<10} | {rest.decode(errors='replace')}")
+
+
+def needed(environ: Mapping[str, str], command: str) -> dict[str, str]:
+    """The environment of a command: everything but the secrets of other commands."""
+    foreign = {variable for name, variables in SECRETS.items() if name != command for variable in variables}
+    foreign |= {f"{variable}_FILE" for variable in foreign}
+    return {name: value for name, value in environ.items() if name not in foreign}
 
 
 def ended(status: int | None) -> str:

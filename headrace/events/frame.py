@@ -258,3 +258,7 @@ class Frame(Event, frozen=True, kw_only=True, tag="frame"):
     webhook: WebhookView | None = None
     clocks: dict[str, ClockView] = {}
     """By host, of those whose workers or publishers have told; at most 50."""
+    missed_s: int = 0
+    """Seconds that no total holds: their counters were gone before there was an aggregator to add them up."""
+    missed_at: int = 0
+    """The Unix second before which the last of them was."""

@@ -12,6 +12,9 @@ from headrace.channels import REQUESTS
 from headrace.metrics import SYSTEM
 
 BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+CHANNELS = 200
+"""Channels counted by name: callers may name endlessly many."""
+OTHERS = "others"
 
 
 class Counts:
@@ -42,6 +45,7 @@ class Counts:
             "headrace_gateway_waiting", "Requests that wait for their result now.", registry=self.registry
         ).set_function(waiting)
         self._served = self._failed = 0
+        self._channels: set[str] = set()
 
     def served(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
@@ -50,8 +54,10 @@ class Counts:
         self._requests.labels(method, route, str(status)).observe(seconds)
 
     def sent(self, channel: str, count: int) -> None:
-        """Events are in the log of a channel."""
-        self._sent.labels(SYSTEM, channel, "publish").inc(count)
+        """Events are in the log of a channel; those of channels beyond the first so many are counted together."""
+        if len(self._channels) < CHANNELS:
+            self._channels.add(channel)
+        self._sent.labels(SYSTEM, channel if channel in self._channels else OTHERS, "publish").inc(count)
 
     def totals(self) -> tuple[int, int]:
         """Requests answered since the start, and how many of them failed by no fault of the caller."""

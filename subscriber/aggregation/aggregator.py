@@ -115,12 +115,19 @@ class Aggregator:
         try:
             if not await self._hold():
                 raise LeaseLostError(LEASE)
+            await self._catch_up()
+        finally:
+            await self._give_up()
+
+    async def _catch_up(self) -> None:
+        renewal = asyncio.create_task(self._renew(), name="renew lease")
+        try:
             term = await self._begin()
             for place in term.followed:
                 await term.catch_up(place)
             await term.publish_frame()
         finally:
-            await self._give_up()
+            await end(renewal)
 
     async def _begin(self) -> Term:
         """Load what was saved. The first sign of life tells the server's time, which dates everything."""

@@ -25,6 +25,7 @@ GROWING: Final = 1000
 """Depth from which a group that does not drain is worth a word; half of it once the word is out."""
 FULL: Final = 0.9
 LOST_S: Final = 300.0
+MISSED_S: Final = 3600.0
 ACCURACY_S: Final = 300.0
 CRASHED_S: Final = 600.0
 """How long a run that crashed is spoken of."""
@@ -193,6 +194,12 @@ def conditions(
     if losing:
         text = f"{losing} events are in neither the live side nor the log"
         found.append(Condition("events lost", "", text, "critical", until_s=0.0))
+    if frame.missed_s and frame.time - frame.missed_at < MISSED_S:
+        text = (
+            f"totals are too low: what happened in {frame.missed_s} seconds is in none of them, as no aggregator ran "
+            "while their counters were kept; `headrace audit` recounts what the logs still hold"
+        )
+        found.append(Condition("totals incomplete", "", text, until_s=0.0))
     for run in frame.runs:
         if run.state == "stalled" or (run.state == "crashed" and frame.time - run.updated < CRASHED_S):
             what = "crashed or was killed" if run.state == "crashed" else "is stalled"

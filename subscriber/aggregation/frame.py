@@ -230,6 +230,8 @@ def compose(
         alerts=known.alerts.views(),
         batches=known.workers.take_samples(),
         webhook=webhook,
+        missed_s=known.statistics.missed_s,
+        missed_at=known.statistics.missed_at,
     )
 
 

@@ -37,10 +37,16 @@ _Name = TypeVar("_Name", str, int)
 
 
 class Totals(msgspec.Struct):
-    """Counts since the log began, through the end of Unix second `through`; what the buckets no longer hold."""
+    """Counts since the log began, through the end of Unix second `through`; what the buckets no longer hold.
+
+    `missed_s` seconds are in no count, the last of them before Unix second `missed_at`: nobody added them up while
+    their counters were kept.
+    """
 
     through: int = 0
     counts: dict[str, int] = {}
+    missed_s: int = 0
+    missed_at: int = 0
 
     def encode(self) -> bytes:
         return _encode(self)
@@ -80,6 +86,7 @@ class Statistics:
         `kept_s` is how long counters are kept.
         """
         second = max(int(now), self._second)
+        self._miss(second - kept_s)
         if self._final is None:
             return range(max(second - kept_s, min(second - LONG, self._totals.through + 1)), second + 1)
         return range(max(self._final + 1, second - kept_s), second + 1)
@@ -116,6 +123,16 @@ class Statistics:
     def total(self, name: str) -> int:
         """Counts since the log began, of a counter that is totalled."""
         return self._totals.counts.get(name, 0) + self._running.get(name, 0)
+
+    @property
+    def missed_s(self) -> int:
+        """Seconds that no total holds."""
+        return self._totals.missed_s
+
+    @property
+    def missed_at(self) -> int:
+        """The Unix second before which the last of them was; 0 if there are none."""
+        return self._totals.missed_at
 
     def histogram(self, family: str, window: int = 0) -> dict[int, int]:
         """Counts by the last number of the counters' names: `lat:...` over 30 s, `cls:...`, `conf:...` over 5 min."""
@@ -162,6 +179,13 @@ class Statistics:
     def save(self) -> Totals:
         """The totals through the newest closed second; seconds after it are read again on loading."""
         return self._totals
+
+    def _miss(self, oldest: int) -> None:
+        """Note the seconds between those that were added up and `oldest`, the first whose counters are still kept."""
+        totals = self._totals
+        if 0 < totals.through < oldest - 1:
+            totals.missed_s += oldest - 1 - totals.through
+            totals.through, totals.missed_at = oldest - 1, oldest
 
     def _sliding(self, name: str, running: int, window: int) -> float:
         """Counts of the last `window` seconds ending now."""

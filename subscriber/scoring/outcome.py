@@ -87,7 +87,7 @@ def score(
                 outcome.rejected[place] = str(error)
                 outcome.requests[place] = event
             continue
-        _score_group(model, group, outcome, limit_bytes // _result_bytes(model))
+        _score_group(model, group, outcome, limit_bytes, sum(map(len, payloads)))
     return outcome
 
 
@@ -96,26 +96,41 @@ def _result_bytes(model: Model) -> int:
     return 2 + 4 * len(model.labels) if model.kind == "classification" else 8
 
 
-def _score_group(model: Model, group: list[tuple[int, PredictionRequested]], outcome: Outcome, most_rows: int) -> None:
+def _score_group(
+    model: Model, group: list[tuple[int, PredictionRequested]], outcome: Outcome, limit_bytes: int, sent_bytes: int
+) -> None:
+    """Score the requests of one model; `sent_bytes` is no less than their ids take, which their result names."""
     places = [place for place, _ in group]
     requests = [event for _, event in group]
     matrix = _single_rows(model, requests)
     if matrix is not None:
         rows = [1] * len(requests)
     else:
-        places, requests, rows, matrix = _checked_rows(model, group, outcome, most_rows)
+        places, requests, rows, matrix = _checked_rows(model, group, outcome, limit_bytes)
         if matrix is None:
             return
+    row_bytes = _result_bytes(model)
+    if len(matrix) * row_bytes + sent_bytes <= limit_bytes:
+        _score_part(model, places, requests, rows, matrix, outcome, time.perf_counter())
+        return
     begin = first = 0
     while begin < len(rows):
-        end, last = begin, first
-        while end < len(rows) and last + rows[end] - first <= most_rows:
-            last += rows[end]
-            end += 1
+        end = begin + _fitting(requests[begin:], rows[begin:], row_bytes, limit_bytes)
+        last = first + sum(rows[begin:end])
         part = slice(begin, end)
         started = time.perf_counter()
         _score_part(model, places[part], requests[part], rows[part], matrix[first:last], outcome, started)
         begin, first = end, last
+
+
+def _fitting(requests: list[PredictionRequested], rows: list[int], row_bytes: int, limit_bytes: int) -> int:
+    """How many of the requests, one at least, have their results in one event."""
+    room = limit_bytes
+    for count, (request, n) in enumerate(zip(requests, rows, strict=True)):
+        room -= n * row_bytes + len(request.id.encode())
+        if room < 0 and count:
+            return count
+    return len(rows)
 
 
 def _single_rows(model: Model, requests: list[PredictionRequested]) -> Array | None:
@@ -136,7 +151,7 @@ def _single_rows(model: Model, requests: list[PredictionRequested]) -> Array | N
 
 
 def _checked_rows(
-    model: Model, group: list[tuple[int, PredictionRequested]], outcome: Outcome, most_rows: int
+    model: Model, group: list[tuple[int, PredictionRequested]], outcome: Outcome, limit_bytes: int
 ) -> tuple[list[int], list[PredictionRequested], list[int], Array | None]:
     """The same for inputs of any form: each is checked alone, and the wrong ones are rejected."""
     places: list[int] = []
@@ -146,6 +161,7 @@ def _checked_rows(
         try:
             matrix = unpack_rows(event.inputs)
             model.check(matrix)
+            most_rows = (limit_bytes - len(event.id.encode())) // _result_bytes(model)
             if len(matrix) > most_rows:
                 raise EventError(f"{len(matrix):,} rows are over the limit of {most_rows:,}: their result is too large")
         except (EventError, InputError) as error:

@@ -17,12 +17,15 @@ from headrace.codec import codec_of, encode
 from headrace.events import PredictionRejected, PredictionRequested, PredictionSampled, PredictionScored, new_id
 from headrace.models.model import Array
 from headrace.positions import Handle, Position
+from headrace.settings import REASON_CHARS
 from headrace.subscriber.scoring.outcome import Outcome, Scored
 from headrace.waiting import Waiting
 
 CONFIDENCE_BINS = 20
 FEW = 16
 """Up to so many items plain Python is quicker than numpy."""
+LATEST_S = 2.0**33
+"""A time after it, in the year 2242, says as little as one that is no number."""
 NAMED = 64
 """Results of models with more classes leave the names out: they would outweigh the results."""
 
@@ -60,7 +63,12 @@ def rejection(
 ) -> tuple[str, bytes]:
     """The reply to a request that no attempt can score."""
     event = PredictionRejected(
-        id=new_id(), time=now, request=request.id, position=spelled.decode(), partition=partition, reason=reason
+        id=new_id(),
+        time=now,
+        request=request.id,
+        position=spelled.decode(),
+        partition=partition,
+        reason=reason[:REASON_CHARS],
     )
     return request.reply_to, encode(event, codec_of(payload))
 
@@ -80,12 +88,12 @@ def count(work: Decision, scored: Scored) -> None:
 
 
 def created(scored: Scored, ids: Sequence[bytes]) -> Array:
-    """When each request was made, Unix seconds: by its sender, or by the log where the sender does not say."""
-    times = [request.time for request in scored.requests]
-    if not all(times):
-        pairs = zip(scored.places, times, strict=True)
-        times = [time or Position.parse(ids[place]).ms / 1000 for place, time in pairs]
-    return np.array(times)
+    """When each request was made, Unix seconds: by its sender, or by the log where the sender says no time there is."""
+    times = np.array([request.time for request in scored.requests])
+    unsaid = ~((times > 0.0) & (times < LATEST_S))
+    for at in np.flatnonzero(unsaid):
+        times[at] = Position.parse(ids[scored.places[at]]).ms / 1000
+    return times
 
 
 def wait_for_labels(work: Decision, scored: Scored, ids: Sequence[bytes]) -> None:
@@ -132,7 +140,7 @@ def sample(
         label=int(scores.labels[row]) if classified else None,  # type: ignore[index]
         value=None if classified else float(scores.values[row]),  # type: ignore[index]
         confidence=float(scores.probabilities[row].max()) if classified else 0.0,  # type: ignore[index]
-        created=request.time,
+        created=request.time if 0.0 < request.time < LATEST_S else 0.0,
         received=received,
         scored=now,
         rows_scored=rows,

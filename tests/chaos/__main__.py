@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from tests.chaos.dawdling import Disk
 from tests.chaos.scenario import Scenario
 from tests.chaos.scenarios import ALL
 from tests.chaos.stage import Outcome, Size, Stage, prepare_models
@@ -22,7 +23,10 @@ SHORT = Size(faults=2, requests=3_000, rate=1_500)
 async def play(scenario: Scenario, size: Size, seed: int, folder: Path, models: Path) -> Outcome:
     """One scenario on a stage of its own. Raises AssertionError for what was waited for in vain."""
     size = Size(max(1, round(size.faults * scenario.share)), size.requests, size.rate)
-    async with Stage(folder, models, seed, fsync=scenario.fsync, **scenario.settings) as stage:
+    disk = Disk(folder / "disk") if scenario.slow_disk else None
+    if disk is not None and disk.binary is None:
+        return Outcome(left_out=disk.why)
+    async with Stage(folder, models, seed, fsync=scenario.fsync, disk=disk, **scenario.settings) as stage:
         return await scenario.run(stage, size)
 
 
@@ -56,32 +60,53 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 @click.argument("names", nargs=-1, metavar="[WORD]...")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same moments.")
 @click.option("--short", is_flag=True, help="Two faults each.")
-def main(names: tuple[str, ...], seed: int, short: bool) -> None:
-    """Inflict every fault on a running pipeline, and balance the books. WORD chooses scenarios by their names."""
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the table there, after each one.")
+@click.option("--list", "listed", is_flag=True, help="Say what there is, and how much of it a full run is made of.")
+def main(names: tuple[str, ...], seed: int, short: bool, out: Path | None, listed: bool) -> None:
+    """Inflict every fault on a running pipeline, and balance the books. WORD chooses scenarios by their names.
+
+    One that cannot come to its end is noted, and the next one begins.
+    """
     chosen = [one for one in ALL if not names or any(word in one.name for word in names)]
     if not chosen:
         raise click.UsageError("no scenario has such a name; there are: " + "; ".join(one.name for one in ALL))
-    size, rows, bad = (SHORT if short else FULL), [], []
+    size = SHORT if short else FULL
+    if listed:
+        for one in chosen:
+            click.echo(f"{max(1, round(size.faults * one.share)):>4}  {one.name}")
+        return
+    rows: list[list[str]] = []
+    bad: list[str] = []
     accepted = faults = 0
-    with tempfile.TemporaryDirectory(prefix="headrace-chaos-") as base:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="headrace-chaos-", ignore_cleanup_errors=True) as base:
         models = prepare_models(Path(base) / "models")
         for number, one in enumerate(chosen):
-            began = time.monotonic()
-            try:
-                found = asyncio.run(play(one, size, seed + number, Path(base) / f"stage-{number}", models))
-            except AssertionError as error:
-                found = Outcome(notes=[str(error)])
+            found, verdict = _played(one, size, seed + number, Path(base) / f"stage-{number}", models)
             rows.append(row(one.name, found))
             accepted, faults = accepted + found.accepted, faults + found.faults
-            verdict = "balanced" if found.balanced else "NOT BALANCED: " + "; ".join(found.notes)
-            click.echo(f"{one.name}: {verdict} ({time.monotonic() - began:.0f} s)", err=True)
+            click.echo(f"{one.name}: {verdict}", err=True)
             if not found.balanced:
                 bad.append(one.name)
+            if out is not None:
+                out.write_text(table([*rows, ["all", f"{faults:,}", f"{accepted:,}", "", "", "", ""]]) + "\n")
     rows.append(["all", f"{faults:,}", f"{accepted:,}", "", "", "", ""])
     click.echo(table(rows))
+    click.echo(f"{len(rows) - 1} scenarios in {(time.monotonic() - began) / 60:.0f} minutes", err=True)
     if bad:
         click.echo(f"the books of {len(bad)} do not balance: {'; '.join(bad)}", err=True)
         sys.exit(1)
+
+
+def _played(scenario: Scenario, size: Size, seed: int, folder: Path, models: Path) -> tuple[Outcome, str]:
+    """What a scenario found, and the verdict on it in words."""
+    began = time.monotonic()
+    try:
+        found = asyncio.run(play(scenario, size, seed, folder, models))
+    except Exception as error:
+        found = Outcome(notes=[f"{type(error).__name__}: {error}"])
+    verdict = found.left_out or ("balanced" if found.balanced else "NOT BALANCED: " + "; ".join(found.notes))
+    return found, f"{verdict} ({time.monotonic() - began:.0f} s)"
 
 
 if __name__ == "__main__":

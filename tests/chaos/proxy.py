@@ -21,6 +21,8 @@ class Proxy:
         self._open: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self.delay_s = 0.0
+        self.reply_delay_s = 0.0
+        """Commands arrive at once, their answers late."""
         self.drip = False
         """One byte at a time."""
         self._hearing = asyncio.Event()
@@ -78,7 +80,7 @@ class Proxy:
         self._writers |= {writer, downstream}
         tasks = [
             asyncio.create_task(self._pump(reader, downstream)),
-            asyncio.create_task(self._pump(upstream, writer)),
+            asyncio.create_task(self._pump(upstream, writer, replies=True)),
         ]
         self._open.update(tasks)
         try:
@@ -101,12 +103,12 @@ class Proxy:
         made.setblocking(False)
         return made
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, replies: bool = False) -> None:
         with suppress(OSError):
             while received := await source.read(CHUNK):
                 await self._hearing.wait()
-                if self.delay_s:
-                    await asyncio.sleep(self.delay_s)
+                if delay_s := self.delay_s + (self.reply_delay_s if replies else 0.0):
+                    await asyncio.sleep(delay_s)
                 if self._cut_after is not None:
                     if len(received) >= self._cut_after:
                         sink.write(received[: self._cut_after])

@@ -21,16 +21,20 @@ class Scenario:
     settings: dict[str, Any] = field(default_factory=dict)
     share: float = 1.0
     """Its part of the faults of a run: some need seconds each."""
+    slow_disk: bool = False
+    """Its server's fsync can be slowed down; left out where that cannot be done."""
 
 
 ALL: list[Scenario] = []
 
 
-def scenario(name: str, *, fsync: str = "everysec", share: float = 1.0, **settings: Any) -> Callable[[Run], Run]:
+def scenario(
+    name: str, *, fsync: str = "everysec", share: float = 1.0, slow_disk: bool = False, **settings: Any
+) -> Callable[[Run], Run]:
     """Enter a scenario into the list."""
 
     def enter(run: Run) -> Run:
-        ALL.append(Scenario(name, run, fsync, settings, share))
+        ALL.append(Scenario(name, run, fsync, settings, share, slow_disk))
         return run
 
     return enter

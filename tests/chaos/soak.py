@@ -16,8 +16,10 @@ import psutil
 from tests.chaos.stage import Size, Stage, prepare_models
 
 SAMPLE_S = 2.0
-WARM = 0.3
-"""This part of the time may grow: caches fill, and retention has not removed anything yet."""
+WARM, WARM_S = 0.3, 70.0
+"""This part of the time, and no less of it, may grow: caches fill, retention has not removed anything yet, and the
+longest-lived of the keys that come and go, the fences of single events, have not begun to expire."""
+LEAST_MINUTES = 2.0
 ROOM = 0.08
 ROOM_BYTES = 6_000_000
 PROBE_S = 6.0
@@ -70,7 +72,7 @@ async def soak(minutes: float, folder: Path, models: Path, rate: int) -> list[st
 
 def _ends(values: list[float]) -> tuple[float, float]:
     """The medians of the first and of the last fifth, after the warm part."""
-    steady = values[int(len(values) * WARM) :]
+    steady = values[max(int(len(values) * WARM), int(WARM_S / SAMPLE_S)) :]
     part = max(1, len(steady) // 5)
     return median(steady[:part]), median(steady[-part:])
 
@@ -89,7 +91,7 @@ async def _capacity(stage: Stage) -> int:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--minutes", default=10.0, show_default=True)
+@click.option("--minutes", type=click.FloatRange(LEAST_MINUTES), default=10.0, show_default=True)
 @click.option("--rate", default=0, help="Requests a second; 0 measures what 80 % of the capacity is.")
 def main(minutes: float, rate: int) -> None:
     """Run a pipeline under a steady load, and say what grew."""

@@ -31,11 +31,16 @@ from headrace.models.registry import Registry
 from headrace.models.training import train
 from headrace.outcomes import pages
 from headrace.settings import Settings
+from tests.chaos.dawdling import Disk
 
 CLAIM_MS = 400
 STEP_S = 0.02
-READY_S = 30.0
+READY_S = 60.0
+START_S = 240.0
+"""Until processes are there: on a machine with too much to do Python needs a minute to load what scores."""
 GRACE_S = 20.0
+WORDS_BYTES = 600
+"""So much of what a process said last is shown when something was waited for in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,8 @@ class Outcome:
     recoveries_s: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What did not hold; empty if all did."""
+    left_out: str = ""
+    """Why nothing was tried here; empty if it was."""
 
     @property
     def balanced(self) -> bool:
@@ -69,7 +76,7 @@ class Outcome:
 
 
 class Load:
-    """The publisher process."""
+    """A process that publishes, and what it said last."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -90,9 +97,9 @@ class Load:
         await self._reading
         return self.told
 
-    async def kill(self) -> dict[str, Any]:
-        """End it in the middle of whatever it does."""
-        self.process.kill()
+    async def kill(self, number: int = signal.SIGKILL) -> dict[str, Any]:
+        """End it in the middle of whatever it does, and what it said last."""
+        self.process.send_signal(number)
         await self.process.wait()
         await self._reading
         return self.told
@@ -101,12 +108,22 @@ class Load:
 class Stage:
     """A context manager. `bus` talks to the server directly, processes through `url` if one was given."""
 
-    def __init__(self, folder: Path, models: Path, seed: int, *, fsync: str = "everysec", **changes: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        models: Path,
+        seed: int,
+        *,
+        fsync: str = "everysec",
+        disk: Disk | None = None,
+        **changes: Any,
+    ) -> None:
         self.draw = random.Random(seed)
         self.folder = folder
         self.data = folder / "data"
         self.models = models
-        self.server = EmbeddedServer(EmbeddedSettings(data_dir=self.data, appendfsync=fsync))  # type: ignore[arg-type]
+        self.disk = disk
+        self.server = EmbeddedServer(EmbeddedSettings(data_dir=self.data, appendfsync=fsync), disk and disk.binary)  # type: ignore[arg-type]
         self._changes = {"claim_ms": CLAIM_MS, **changes}
         self.processes: list[subprocess.Popen[bytes]] = []
         self.outcome = Outcome()
@@ -165,17 +182,21 @@ class Stage:
 
     async def load(self, size: Size, **more: Any) -> Load:
         """Start to publish."""
+        return await self.tell("load", {"least": size.requests, "rate": size.rate, **more})
+
+    async def tell(self, module: str, asked: dict[str, Any]) -> Load:
+        """Start a process of this package that is asked for something in a line of JSON."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "tests.chaos.load",
+            f"tests.chaos.{module}",
             env=self.environ(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
         assert process.stdin is not None
-        process.stdin.write(json.dumps({"least": size.requests, "rate": size.rate, **more}).encode() + b"\n")
+        process.stdin.write(json.dumps(asked).encode() + b"\n")
         await process.stdin.drain()
         return Load(process)
 
@@ -183,7 +204,7 @@ class Stage:
         """Scorers and a load that are well under way."""
         workers = [self.start("scorer") for _ in range(scorers)]
         load = await self.load(size, **more)
-        await self.until(lambda: self.above(0), "the first results")
+        await self.until(lambda: self.above(0), "the first results", START_S)
         return load, workers
 
     # faults
@@ -227,7 +248,12 @@ class Stage:
             if await holds():
                 return
             await asyncio.sleep(STEP_S)
-        raise AssertionError(f"waited {patience_s:g} s in vain for {what}")
+        raise AssertionError(f"waited {patience_s:g} s in vain for {what}{self._last_words()}")
+
+    def _last_words(self) -> str:
+        """What the processes said last."""
+        said = {log.stem: log.read_text(errors="replace")[-WORDS_BYTES:] for log in sorted(self.folder.glob("*.log"))}
+        return "".join(f"; {kind} said: {text!r}" for kind, text in said.items() if text)
 
     async def reachable(self) -> bool:
         try:
@@ -254,6 +280,16 @@ class Stage:
             return
         if status != 0:
             self.outcome.notes.append(f"a process that was asked to end had status {status}")
+
+    async def kept_back(self, process: subprocess.Popen[bytes]) -> list[str]:
+        """Entries that an ended worker neither decided nor handed back for others to take at once; empty if none."""
+        client: Any = connect_sync(self.settings, timeout_s=10.0)
+        log = self.bus.names.log(REQUESTS, 0)
+        pending = await asyncio.to_thread(client.xpending_range, log, SCORERS, "-", "+", 100_000)
+        client.close()
+        held = [row for row in pending if f"-{process.pid}-" in str(row["consumer"])]
+        fresh = [row for row in held if int(row["time_since_delivered"]) < CLAIM_MS]
+        return [f"a worker ended with {len(fresh)} entries that it held back"] if fresh else []
 
     # books
 

@@ -20,10 +20,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("scenario", ALL, ids=lambda one: one.name)
 async def test_the_books_balance_after(scenario: Scenario, models: Path, tmp_path: Path) -> None:
     found = await play(scenario, TINY, 7, tmp_path / "stage", models)
+    if found.left_out:
+        pytest.skip(found.left_out)
     assert found.balanced, found
     assert found.faults >= 1
     assert found.accepted > 0

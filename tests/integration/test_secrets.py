@@ -7,14 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
+from headrace.cli.crew import Crew
 from headrace.embedded import EmbeddedServer
-from headrace.testing import wait_until_sync
+from headrace.testing import wait_until, wait_until_sync
 
 PASSWORD = "correct-horse-battery-staple"
 KINDS = ("scorer", "aggregator", "gateway")
@@ -102,6 +104,31 @@ def test_the_password_is_nowhere_to_be_seen(
         assert PASSWORD not in text, f"{what} shows the password"
         assert text, f"{what} is empty, which proves nothing"
     assert PASSWORD.encode() not in kept
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+async def test_a_member_of_a_crew_holds_the_secrets_of_its_own_work_only(tmp_path: Path) -> None:
+    secrets = {
+        "HEADRACE_OPERATOR_PASSWORD": "dashboard",
+        "HEADRACE_VIEWER_PASSWORD_FILE": "dashboard",
+        "HEADRACE_GATEWAY_TOKEN": "gateway",
+        "HEADRACE_ALERT_WEBHOOK": "aggregator",
+    }
+    environ = os.environ | dict.fromkeys(secrets, "http://127.0.0.1/one-of-chance")
+    environ |= {"HEADRACE_VIEWER_PASSWORD_FILE": str(tmp_path / "viewer"), "REDIS_URL": "redis://127.0.0.1:1"}
+    async with Crew(environ, lambda line: None) as crew:
+        for command in ("dashboard", "gateway", "aggregator", "scorer", "traffic"):
+            member = crew.start(command, command)  # waits for its server
+            child = await wait_until(partial(getattr, member, "child"), description="the child to be there")
+            held = environment_of(child.pid)
+            assert "REDIS_URL" in held
+            assert {name for name in secrets if f"{name}=" in held} == {
+                name for name, owner in secrets.items() if owner == command
+            }
+
+
+def environment_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/environ").read_bytes().decode()
 
 
 def log(folder: Path, kind: str) -> bytes:

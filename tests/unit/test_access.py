@@ -562,7 +562,16 @@ class TestPrefix:
             assert answer.headers["location"] == "/headrace/"
 
 
-@pytest.mark.parametrize("words", [["dashboard"], ["up"], ["demo"], ["gateway"]], ids=lambda words: str(words[0]))
+LISTENING = [
+    ["dashboard", "--host"],
+    ["up", "--host"],
+    ["demo", "--host"],
+    ["gateway", "--host"],
+    ["aggregator", "--metrics-port", "0", "--metrics-host"],
+]
+
+
+@pytest.mark.parametrize("words", LISTENING, ids=lambda words: str(words[0]))
 def test_no_command_listens_for_others_without_a_lock(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from click.testing import CliRunner
 
@@ -570,7 +579,7 @@ def test_no_command_listens_for_others_without_a_lock(words: list[str], monkeypa
 
     for variable in ("HEADRACE_OPERATOR_PASSWORD", "HEADRACE_VIEWER_PASSWORD", "HEADRACE_GATEWAY_TOKEN"):
         monkeypatch.delenv(variable, raising=False)
-    found = CliRunner().invoke(main, [*words, "--host", "0.0.0.0"])
+    found = CliRunner().invoke(main, [*words, "0.0.0.0"])
     assert found.exit_code == 1
     assert "without a lock" in found.output
     assert "--open" in found.output

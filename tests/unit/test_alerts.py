@@ -285,3 +285,12 @@ def test_news_are_what_anybody_raised_or_cleared_each_once_and_know_since_when()
     ]
     assert [one.name for one in news if one.source != SOURCE] == ["foreign"]
     assert alerts.take_news() == []
+
+
+def test_totals_that_are_too_low_are_said_for_an_hour() -> None:
+    frame = Frame(time=NOW * 10, missed_s=120, missed_at=int(NOW * 10) - 60)
+    [found] = conditions(frame, {}, {}, [], 0, Alerts().raised, Settings())
+    assert found.name == "totals incomplete"
+    assert "120 seconds" in found.text
+    later = Frame(time=NOW * 10 + 3_600, missed_s=120, missed_at=int(NOW * 10) - 60)
+    assert not conditions(later, {}, {}, [], 0, Alerts().raised, Settings())

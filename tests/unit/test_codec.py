@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import typing
 from typing import Any
 
 import msgspec
@@ -15,54 +14,10 @@ from hypothesis import strategies as st
 from headrace import codec
 from headrace.codec import codec_of, decode, encode, transcode, type_of
 from headrace.errors import CodecError, UnknownTypeError
-from headrace.events import AnyEvent, Matrix, PredictionLabelled, PredictionRequested, RunAlive, RunMetrics
+from headrace.events import Matrix, PredictionLabelled, PredictionRequested, RunAlive, RunMetrics
+from tests.unit.shapes import KINDS, structs
 
-KINDS: tuple[type[Any], ...] = typing.get_args(AnyEvent)
-INTEGERS = st.integers(-(2**63), 2**63 - 1)
-FINITE = st.floats(allow_nan=False, allow_infinity=False)
 CODECS: list[codec.Name] = ["msgpack", "json"]
-
-
-def values(hint: Any) -> st.SearchStrategy[Any]:
-    """Values of a field's type; floats are finite, which is what both codecs carry."""
-    parts = typing.get_args(hint)
-    origin = typing.get_origin(hint)
-    if hint is float:
-        return FINITE
-    if hint is int:
-        return INTEGERS
-    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        return structs(hint)
-    if origin is typing.Literal:
-        return st.sampled_from(parts)
-    if origin is list:
-        return st.lists(values(parts[0]), max_size=3)
-    if origin is dict:
-        return st.dictionaries(values(parts[0]), values(parts[1]), max_size=3)
-    if origin is tuple and parts[-1] is ...:
-        return st.lists(values(parts[0]), max_size=3).map(tuple)
-    if origin is tuple:
-        return st.tuples(*map(values, parts))
-    if parts:
-        return st.one_of(*map(values, parts))
-    found: st.SearchStrategy[Any] = st.from_type(hint)
-    return found
-
-
-def structs(kind: type[Any]) -> st.SearchStrategy[Any]:
-    """Instances of a struct; each field may be left at its default."""
-    hints = typing.get_type_hints(kind)
-    fields = {field.name: values(hints[field.name]) for field in msgspec.structs.fields(kind)}
-    optional = {
-        field.name: fields.pop(field.name)
-        for field in msgspec.structs.fields(kind)
-        if not field.required and field.name in fields
-    }
-
-    def build(given: dict[str, Any]) -> Any:
-        return kind(**given)
-
-    return st.fixed_dictionaries(fields, optional=optional).map(build)
 
 
 events = st.one_of([structs(kind) for kind in KINDS])
@@ -181,6 +136,8 @@ def test_time_may_be_a_number_or_a_date(stated: str, seconds: float) -> None:
         (b'{"type":"run.alive","run":7}', r"\$\.run"),
         (b'{"type":"run.alive","run":"r","time":"soon"}', r"\$\.time|Invalid isoformat"),
         (b'{"type":"run.alive","run":"r","time":{}}', r"\$\.time|must be str"),
+        (b'{"type":"run.alive","run":"r","time":"2026-01-02","\xcb":1}', "utf-8|UTF-8"),
+        (b'{"type":"run.alive","run":"r","time":"2026-01-02","more":' + b"[" * 100_000, "."),
         (b'{"type":"run.alive","run":"r"}x', "trailing|malformed"),
         (b'{"type":"run.alive","run":"\xff"}', "utf-8|UTF-8"),
         (encode(RunAlive(run="r"))[:-1], "truncated"),

@@ -20,6 +20,7 @@ from headrace.channels import DEAD, LABELS, REQUESTS, RESULTS, RUNS, SCORERS
 from headrace.codec import decode, encode
 from headrace.events import Event, PredictionLabelled, PredictionRejected, PredictionRequested, PredictionScored
 from headrace.publisher.gateway import create_gateway
+from headrace.publisher.gateway.counts import CHANNELS, OTHERS, Counts
 from headrace.publisher.gateway.desk import Desk
 from headrace.publisher.gateway.intake import cut
 from headrace.settings import Settings
@@ -512,3 +513,17 @@ async def test_the_end_tells_who_waits_that_it_is_queued(headrace_bus: Bus) -> N
     assert answer.status_code == 202
     [entry] = await headrace_bus.read(REQUESTS)
     assert answer.json()["id"] == f"0-{entry.position}"
+
+
+def test_callers_who_name_endless_channels_do_not_make_endless_counts() -> None:
+    counts = Counts(lambda: 0)
+    for number in range(3 * CHANNELS):
+        counts.sent(f"mine-{number}", 2)
+    [family] = [family for family in counts.registry.collect() if family.name == "messaging_client_sent_messages"]
+    found = {
+        sample.labels["messaging_destination_name"]: sample.value
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
+    assert len(found) == CHANNELS + 1
+    assert (found["mine-0"], found[OTHERS]) == (2, 2 * 2 * CHANNELS)

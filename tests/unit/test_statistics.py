@@ -117,6 +117,33 @@ def test_totals_equal_a_recount_through_restarts_and_stalls(chance: random.Rando
         assert statistics.total(name) == sum(counters.get(name, 0) for counters in server.seconds.values())
 
 
+def test_seconds_that_were_gone_before_anybody_counted_them_are_said_once() -> None:
+    server = Server()
+    for at in range(1_000, 20_000):
+        server.count(at, "req:m:1")
+    before = Statistics(Totals(through=999))
+    server.show(before, 2_000.9)
+    found = Statistics(Totals.decode(before.save().encode()))
+    assert found.missed_s == 0
+    through = found.save().through
+    for now in (10_000.9, 10_001.9):
+        server.show(found, now)
+    assert found.missed_at == 10_000 - KEPT_S
+    assert found.missed_s == found.missed_at - through - 1
+    assert found.total("req:m:1") + found.missed_s == 10_002 - 1_000
+    after = Statistics(Totals.decode(found.save().encode()))
+    server.show(after, 10_002.9)
+    assert after.missed_s == found.missed_s
+
+
+def test_a_stalled_leader_says_what_it_missed_too() -> None:
+    server, statistics = Server(), Statistics(Totals(through=999))
+    server.show(statistics, 1_000.0)
+    server.show(statistics, 1_010.0)
+    server.show(statistics, 10_000.0)
+    assert statistics.missed_s == 10_000 - KEPT_S - 1 - 1_008
+
+
 def test_a_second_that_is_counted_in_after_it_was_read_is_read_again() -> None:
     server, statistics = Server(), Statistics(Totals(through=0))
     server.count(1000.9, "req:m:1")

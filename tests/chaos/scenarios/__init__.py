@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests.chaos.scenario import ALL
-from tests.chaos.scenarios import network, server, workers
+from tests.chaos.scenarios import disk, front, network, server, training, workers
 
-__all__ = ["ALL", "network", "server", "workers"]
+__all__ = ["ALL", "disk", "front", "network", "server", "training", "workers"]

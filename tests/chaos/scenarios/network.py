@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from headrace.bus import Bus
+from headrace.bus.connection import CONNECT_TIMEOUT_S
 from headrace.channels import REQUESTS
 from tests.chaos.proxy import Proxy
 from tests.chaos.scenario import scenario
@@ -41,6 +42,16 @@ async def slow(stage: Stage, size: Size) -> Outcome:
         proxy.drip, proxy.delay_s = True, stage.draw.uniform(0, 0.02)
         await asyncio.sleep(0.6)
         proxy.drip, proxy.delay_s = False, 0.0
+
+    return await _through_a_proxy(stage, size, inflict)
+
+
+@scenario("network: replies later than anybody waits", share=0.2)
+async def late_replies(stage: Stage, size: Size) -> Outcome:
+    async def inflict(proxy: Proxy) -> None:
+        proxy.reply_delay_s = CONNECT_TIMEOUT_S + stage.draw.uniform(0.1, 0.5)
+        await asyncio.sleep(CONNECT_TIMEOUT_S)
+        proxy.reply_delay_s = 0.0
 
     return await _through_a_proxy(stage, size, inflict)
 

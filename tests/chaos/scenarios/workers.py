@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import suppress
+from typing import Any
 
 from headrace.channels import FRAMES, MODELS, RESULTS
 from headrace.codec import decode
@@ -13,7 +14,7 @@ from headrace.events import Frame, ModelPromoted, PredictionScored
 from headrace.models.registry import Registry
 from headrace.outcomes import pages
 from tests.chaos.scenario import scenario
-from tests.chaos.stage import CLAIM_MS, Outcome, Size, Stage
+from tests.chaos.stage import CLAIM_MS, START_S, Outcome, Size, Stage
 
 
 @scenario("scorer: SIGKILL")
@@ -30,13 +31,15 @@ async def scorer_killed(stage: Stage, size: Size) -> Outcome:
     return await stage.settle(load)
 
 
-@scenario("scorer: SIGTERM, drains")
+@scenario("scorer: SIGTERM, drains and hands back")
 async def scorer_ended(stage: Stage, size: Size) -> Outcome:
     load, workers = await stage.begin(size)
 
     async def replace(_: int) -> None:
         workers.append(stage.start("scorer"))
-        await stage.end_well(workers.pop(0))
+        leaving = workers.pop(0)
+        await stage.end_well(leaving)
+        stage.outcome.notes += await stage.kept_back(leaving)
 
     await stage.repeat(size.faults, replace)
     return await stage.settle(load)
@@ -58,9 +61,9 @@ async def scorer_stopped(stage: Stage, size: Size) -> Outcome:
 
 @scenario("aggregator: SIGKILL", share=0.4)
 async def aggregator_killed(stage: Stage, size: Size) -> Outcome:
-    load, _ = await stage.begin(size)
     leader = stage.start("aggregator")
-    await stage.until(lambda: _newer_frame(stage, 0), "the first frame")
+    await stage.until(lambda: _newer_frame(stage, 0), "the first frame", START_S)
+    load, _ = await stage.begin(size)
 
     async def kill(_: int) -> None:
         nonlocal leader
@@ -76,9 +79,9 @@ async def aggregator_killed(stage: Stage, size: Size) -> Outcome:
 
 @scenario("aggregator: SIGSTOP, loses its lease, SIGCONT", share=0.2)
 async def aggregator_stalled(stage: Stage, size: Size) -> Outcome:
-    load, _ = await stage.begin(size)
     team = [stage.start("aggregator"), stage.start("aggregator")]
-    await stage.until(lambda: _newer_frame(stage, 0), "the first frame")
+    await stage.until(lambda: _newer_frame(stage, 0), "the first frame", START_S)
+    load, _ = await stage.begin(size)
 
     async def stall(_: int) -> None:
         leader = await _leader(stage)
@@ -114,6 +117,28 @@ async def publisher_killed(stage: Stage, size: Size) -> Outcome:
     found.lost += max(0, accepted - books.published)
     found.accepted = books.published
     return found
+
+
+@scenario("publisher: SIGTERM in mid-batch", share=0.6)
+async def publisher_ended(stage: Stage, size: Size) -> Outcome:
+    load, _ = await stage.begin(size)
+    accepted = lost = 0
+    part = Size(size.faults, 0, size.rate)
+
+    def note(told: dict[str, Any]) -> None:
+        nonlocal accepted, lost
+        accepted, lost = accepted + told["accepted"], lost + told["lost"]
+        if not told.get("done") or told["waiting"] or told["offered"] > told["accepted"]:
+            stage.outcome.notes.append(f"a publisher that was asked to end did not send what it held: {told}")
+
+    async def end(_: int) -> None:
+        nonlocal load
+        note(await load.kill(signal.SIGTERM))
+        load = await stage.load(part)
+
+    await stage.repeat(size.faults, end, 0.3, 0.8)
+    note(await load.finish())
+    return await stage.balance(accepted, lost)
 
 
 @scenario("a publisher whose clock is a day wrong", share=0.2)
