@@ -143,13 +143,13 @@ class _Teller(Reporter):
         for line in lines[-LINES:]:
             if (found := self._pattern(line[:LINE_CHARS].decode(errors="replace"))) is not None:
                 self._step = found.step if found.step is not None else (self._step or 0) + 1
-                self.log(found.metrics, self._step)
+                self.tell(found.metrics, self._step)
 
     @hook
     def load(self, load: Load) -> None:
         """The machine's load, at the step that the program is at; by number as long as it has named none."""
         self._readings += 1
-        self.log(load(), self._readings if self._step is None else self._step, keep=True)
+        self.tell(load(), self._readings if self._step is None else self._step, keep=True)
 
 
 def _follow(child: subprocess.Popen[bytes], streams: list[_Stream], teller: _Teller, load: Load | None) -> None:

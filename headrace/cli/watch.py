@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -12,8 +14,10 @@ from headrace.cli.options import connection
 if TYPE_CHECKING:
     from headrace.settings import Settings
 
-SEND_S = 3.0
-"""How long the end waits for a server to take the last events; the beginning and end of a run then wait on disk."""
+SEND_S = 15.0
+"""How long the end waits for a server that has not failed yet to take the last events."""
+FAILED_S = 1.0
+"""And for one that has: the beginning and end of the run wait on disk for the next publisher."""
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -59,8 +63,12 @@ def command(settings: Settings, words: tuple[str, ...], name: str, pattern: str,
     except OSError as error:
         click.echo(f"headrace: {words[0]}: {error.strerror}", err=True)
         status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_STARTED
+    until_s = time.monotonic() + SEND_S
+    while publisher.waiting and publisher.sender.buffer.trouble is None and time.monotonic() < until_s:
+        with suppress(BusError):
+            publisher.flush(FAILED_S)
     try:
-        publisher.close(SEND_S)
+        publisher.close(FAILED_S)
     except BusError as error:
         click.echo(f"headrace: what became of the run was not sent: {error}", err=True)
     raise click.exceptions.Exit(status)

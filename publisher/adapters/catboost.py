@@ -25,4 +25,4 @@ class Callback(Reporter):
     def _iteration(self, info: Any) -> None:
         self.begin(name="catboost")
         found = {f"{rows} {name}": values[-1] for rows, named in info.metrics.items() for name, values in named.items()}
-        self.log(found, info.iteration)
+        self.tell(found, info.iteration)

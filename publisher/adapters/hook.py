@@ -100,7 +100,7 @@ class Reporter:
         self._paid_s = paid_s
         return True
 
-    def log(self, metrics: Mapping[str, Any], step: int | None = None, *, keep: bool = False) -> None:
+    def tell(self, metrics: Mapping[str, Any], step: int | None = None, *, keep: bool = False) -> None:
         """Log a step, unless they come too fast: then the last of them waits for `end`. `keep` logs it in any case."""
         run = self.run or self.begin()
         if not keep and not self.may():

@@ -115,7 +115,7 @@ class Lanes(Reporter):
                 if number < LANES:
                     found[f"lane {number + 1} tasks"] = count
                     found[f"lane {number + 1} busy s"] = self.busy_s[lane]
-            self.log(found, self.tasks)
+            self.tell(found, self.tasks)
 
 
 def _result(future: Any) -> Any:

@@ -34,12 +34,12 @@ class Callback(Reporter, keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Log a batch."""
         self._step += 1
-        self.log(logs or {}, self._step)
+        self.tell(logs or {}, self._step)
 
     @hook
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Log an epoch, with its validation."""
-        self.log({f"epoch {name}": value for name, value in (logs or {}).items()}, self._step, keep=True)
+        self.tell({f"epoch {name}": value for name, value in (logs or {}).items()}, self._step, keep=True)
 
     @hook
     def on_train_end(self, logs: Any = None) -> None:

@@ -14,7 +14,7 @@ from headrace.publisher.adapters.hook import Reporter, hook
 
 
 class Callback(Reporter):
-    """Logs each round's evaluations. LightGBM tells nothing of early stopping and exceptions: there the `with` ends it."""
+    """Logs each round's evaluations. LightGBM tells of no early stop and no exception: the `with` does."""
 
     order = 20
     """Before early stopping, which ends a round for those after it."""
@@ -26,6 +26,6 @@ class Callback(Reporter):
             plain = {key: value for key, value in env.params.items() if not callable(value)}
             self.begin(plain, total_steps=env.end_iteration - env.begin_iteration, name="lightgbm")
         # (rows, metric, value, whether higher is better), and its deviation in cross-validation
-        self.log({f"{one[0]} {one[1]}": one[2] for one in env.evaluation_result_list or ()}, env.iteration + 1)
+        self.tell({f"{one[0]} {one[1]}": one[2] for one in env.evaluation_result_list or ()}, env.iteration + 1)
         if env.iteration + 1 == env.end_iteration:
             self.end()

@@ -66,7 +66,7 @@ class Callback(Reporter, pl.callbacks.Callback):
     def _said(self, trainer: Any, epoch: bool = False) -> None:
         found = {name: value.item() for name, value in trainer.callback_metrics.items() if value.numel() == 1}
         if found:
-            self.log(found, trainer.global_step, keep=epoch)
+            self.tell(found, trainer.global_step, keep=epoch)
 
     @hook
     def _ended(self, error: str) -> None:

@@ -24,8 +24,7 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record; raises nothing."""
-        if record.name.partition(".")[0] != "headrace":
-            self._records.take(record)
+        self._records.take(record)
 
 
 class _Records(Reporter):
@@ -36,6 +35,8 @@ class _Records(Reporter):
 
     @hook
     def take(self, record: logging.LogRecord) -> None:
+        if str(record.name).partition(".")[0] == "headrace":
+            return
         step, found = None, {}
         given = getattr(record, "metrics", None)
         if isinstance(given, dict):
@@ -48,4 +49,4 @@ class _Records(Reporter):
             self._counts[kind] += 1
             found[kind] = self._counts[kind]
         if found:
-            self.log(found, step)
+            self.tell(found, step)

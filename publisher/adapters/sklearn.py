@@ -184,7 +184,7 @@ class Iterations(Reporter):
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Log the iteration before this one."""
         if context.task_name == "lbfgs-iter" and context.task_id:
-            self.log({}, context.task_id)
+            self.tell({}, context.task_id)
 
     def on_fit_task_end(self, estimator: Any, context: Any) -> None:
         """Nothing: see the class."""
@@ -200,7 +200,7 @@ class Losses(Iterations):
         """Log the iteration before this one, and its loss."""
         if context.task_name == "lbfgs-iter" and context.task_id:
             shares = fitted_estimator.predict_proba(X)
-            self.log({"loss": log_loss(y, shares, labels=fitted_estimator.classes_)}, context.task_id)
+            self.tell({"loss": log_loss(y, shares, labels=fitted_estimator.classes_)}, context.task_id)
 
 
 def monitor(run: Run) -> Callable[[int, Any, dict[str, Any]], bool]:
@@ -217,7 +217,7 @@ def monitor(run: Run) -> Callable[[int, Any, dict[str, Any]], bool]:
 class _Stages(Reporter):
     @hook
     def stage(self, number: int, estimator: Any) -> None:
-        self.log({"loss": float(estimator.train_score_[number])}, number + 1)
+        self.tell({"loss": float(estimator.train_score_[number])}, number + 1)
 
 
 def searched(search: Any) -> list[str]:

@@ -52,7 +52,7 @@ class _Query(Reporter):
         found = {"rows": progress.numInputRows}
         found |= {"rows in/s": progress.inputRowsPerSecond, "rows done/s": progress.processedRowsPerSecond}
         found |= {f"{name} ms": value for name, value in dict(progress.durationMs).items()}
-        self.log(found, progress.batchId)
+        self.tell(found, progress.batchId)
 
     @hook
     def terminated(self, exception: str | None) -> None:

@@ -61,7 +61,7 @@ class _Lines(Reporter):
         self._rest = self._rest[-LINE_CHARS:]
         for line in lines:
             if (found := self._pattern(line[:LINE_CHARS].decode(errors="replace"))) is not None:
-                self.log(found.metrics, found.step)
+                self.tell(found.metrics, found.step)
 
 
 def _follow(file: int, kept: int, lines: _Lines, stop: threading.Event) -> None:

@@ -32,7 +32,7 @@ class Callback(Reporter, TrainerCallback):
         """Log what was logged."""
         if state.is_world_process_zero and logs and self.run is not None:
             found = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
-            self.log(found, state.global_step, keep=True)
+            self.tell(found, state.global_step, keep=True)
 
     @hook
     def on_train_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:

@@ -44,7 +44,7 @@ class Callback(Reporter, TrainingCallback):
             for metric, values in metrics.items():
                 last = values[-1]  # a pair with its deviation, in cross-validation
                 found[f"{rows} {metric}"] = last[0] if isinstance(last, tuple) else last
-        self.log(found, epoch + 1)
+        self.tell(found, epoch + 1)
 
     @hook
     def _ended(self) -> None:
