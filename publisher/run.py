@@ -109,7 +109,11 @@ class Run:
         self._calls = calls = self._calls + 1
         began = 0 if calls & TIMED else time.perf_counter_ns()
         if metrics is not None:
-            values = {**{str(name): value for name, value in metrics.items()}, **values}
+            values = {**metrics, **values}
+            for name in values:
+                if name.__class__ is not str:
+                    values = {str(name): value for name, value in values.items()}
+                    break
         for value in values.values():
             if value.__class__ is not float and value.__class__ is not int:
                 values = self._numbers(values)
@@ -203,7 +207,7 @@ class Run:
         )
 
     def spent(self, hook_ns: int) -> None:
-        """Count one call from a training framework that took so many nanoseconds, with what it logged."""
+        """Count one call from a training framework that took so many nanoseconds, with what it logged, as a sample."""
         self._hooks += 1
         self._hooks_ns += hook_ns
 

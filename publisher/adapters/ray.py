@@ -21,8 +21,9 @@ class Callback(Reporter, tune.Callback):
     A trial that its scheduler stopped early ends like one that ended by itself: Tune tells no difference.
     """
 
-    def setup(self, stop: Any = None, num_samples: int | None = None, total_num_samples: int | None = None,
-              **info: Any) -> None:  # fmt: skip
+    def setup(
+        self, stop: Any = None, num_samples: int | None = None, total_num_samples: int | None = None, **info: Any
+    ) -> None:
         """Open the run."""
         self._began(total_num_samples or num_samples or 0)
 

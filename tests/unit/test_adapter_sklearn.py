@@ -74,7 +74,9 @@ def fails_on_small_c(estimator: Any, x: Any, y: Any) -> float:
 # Searches
 
 
-@pytest.mark.parametrize("scoring", [None, "accuracy", ["accuracy", "roc_auc"], make_scorer(lambda y, found: float((y == found).mean()))])  # fmt: skip
+@pytest.mark.parametrize(
+    "scoring", [None, "accuracy", ["accuracy", "roc_auc"], make_scorer(lambda y, found: float((y == found).mean()))]
+)
 @pytest.mark.parametrize("backend", ["sequential", "threading"])
 def test_a_search_says_each_fold_and_each_candidate_and_finds_the_same(
     publisher: Publisher, scoring: Any, backend: str
@@ -255,8 +257,12 @@ def test_lbfgs_in_a_pipeline_is_followed_too(publisher: Publisher) -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [LogisticRegression(solver="newton-cg"), LogisticRegressionCV(cv=2, l1_ratios=(0,), use_legacy_attributes=False, scoring="accuracy"), RandomForestClassifier(5)],
-)  # fmt: skip
+    [
+        LogisticRegression(solver="newton-cg"),
+        LogisticRegressionCV(cv=2, l1_ratios=(0,), use_legacy_attributes=False, scoring="accuracy"),
+        RandomForestClassifier(5),
+    ],
+)
 def test_others_begin_and_end_without_a_warning(publisher: Publisher, model: Any) -> None:
     with adapters.sklearn.watch(model, publisher=publisher):
         model.fit(X, Y)
@@ -404,6 +410,6 @@ def test_an_error_in_a_lane_is_the_error_of_the_caller(publisher: Publisher) -> 
     def task() -> None:
         raise KeyError("x")
 
-    with Run("lanes", publisher=publisher) as run:
-        with pytest.raises(KeyError), adapters.joblib.lanes(run, "threading", n_jobs=2):
-            joblib.Parallel()(joblib.delayed(task)() for _ in range(3))
+    run = Run("lanes", publisher=publisher)
+    with pytest.raises(KeyError), run, adapters.joblib.lanes(run, "threading", n_jobs=2):
+        joblib.Parallel()(joblib.delayed(task)() for _ in range(3))

@@ -7,7 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 from headrace.bus.sync import Link
 from headrace.channels import RUNS
 from headrace.codec import decode
-from headrace.events import RunFinished, RunMetrics, RunStarted
+from headrace.events import RunMetrics, RunStarted
 from headrace.settings import Settings
 from headrace.testing import wait_until_sync
 
@@ -67,8 +67,11 @@ def test_output_and_status_are_those_of_the_program(environ: dict[str, str], ser
 def test_lines_are_metrics_while_the_program_runs(environ: dict[str, str], server_settings: Settings) -> None:
     code = "print('it 7 cost 1.5'); input()"
     process = subprocess.Popen(
-        [*WATCH, "--pattern", r"it (?P<step>\d+) cost (?P<cost>\S+)", *python(code)], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )  # fmt: skip
+        [*WATCH, "--pattern", r"it (?P<step>\d+) cost (?P<cost>\S+)", *python(code)],
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     steps = wait_until_sync(
         lambda: [one for one in events(server_settings) if isinstance(one, RunMetrics) and "cost" in one.metrics], 60.0
     )
