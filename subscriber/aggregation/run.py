@@ -6,7 +6,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -164,7 +164,7 @@ class Run:
             return event
         folds = self.folds.setdefault(key, {})
         folds[event.fold] = event
-        status = event.status
+        status: Literal["running", "finished", "failed"] = "running"
         if len(folds) >= event.folds:
             del self.folds[key]
             status = "failed" if any(fold.status == "failed" for fold in folds.values()) else "finished"
