@@ -81,10 +81,20 @@ format: $(STAMP) ## apply the formatter and the safe fixes
 RESOLVE = .lock/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
-lock: python ## make the two lock files again from pyproject.toml (UPGRADE=1 takes newer releases)
+# Libraries of CUDA are left to torch: its builds for processors alone need none.
+RESOLVE_FRAMEWORK = .lock/bin/uv pip compile pyproject.toml --quiet --no-annotate --python-version 3.11 --extra embedded --extra testing \
+	--extra build --constraint requirements.lock --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command 'make lock'
+
+lock: python ## make the lock files again from pyproject.toml (UPGRADE=1 takes newer releases)
 	@test -x .lock/bin/uv || { $(PYTHON) -m venv .lock && .lock/bin/pip install -qq --disable-pip-version-check uv; }
 	@$(RESOLVE) --all-extras $(if $(UPGRADE),--upgrade) --output-file requirements.lock
 	@$(RESOLVE) $(addprefix --extra ,$(IMAGE_EXTRAS)) --constraint requirements.lock --output-file requirements-image.lock
+	@for name in $(FRAMEWORKS); do \
+		$(RESOLVE_FRAMEWORK) tests/frameworks/$$name.in --output-file tests/frameworks/$$name.txt; \
+		sed -i.bak -E '/^(nvidia-|cuda-|triton)/d' tests/frameworks/$$name.txt; \
+		rm tests/frameworks/$$name.txt.bak; \
+	done
 
 clean: ## remove the environment, caches and build products
 	@rm -rf $(VENV) .lock .audit .frameworks .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov \

@@ -64,7 +64,7 @@ def test_two_ranks_make_one_run(server_settings: Settings, tmp_path: Path) -> No
     store = f"tcp://127.0.0.1:{free_port()}"
     ranks = [subprocess.Popen([sys.executable, "-c", RANK, str(rank), "2", store], env=environ) for rank in range(2)]
     assert [rank.wait(280) for rank in ranks] == [0, 0]
-    found = [decode(entry.payload) for entry in Link(server_settings).read("runs", 0, count=1000)]
+    found: list[Any] = [decode(entry.payload) for entry in Link(server_settings).read("runs", 0, count=1000)]
     assert len({event.run for event in found}) == 1
     assert {(event.rank, event.world_size) for event in found if isinstance(event, RunStarted)} == {(0, 2), (1, 2)}
     steps = [(event.rank, event.step) for event in found if isinstance(event, RunMetrics)]

@@ -325,7 +325,7 @@ def test_only_what_changed_is_saved() -> None:
 def fold(
     number: int, score: float | None, status: Literal["running", "failed"] = "running", rung: int = 0
 ) -> RunCandidate:
-    metrics = {} if score is None else {"score": score}
+    metrics: dict[str, float | None] = {} if score is None else {"score": score}
     return RunCandidate(
         run="r", candidate="c", metrics=metrics, status=status, rung=rung, fold=number, folds=3, time=100.0 + number
     )
