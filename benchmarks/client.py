@@ -112,7 +112,7 @@ class Client:
 
         rows, labels = digits(BATCH), np.resize(np.arange(10), BATCH)
         search = GridSearchCV(
-            LogisticRegression(max_iter=3, tol=10.0), {"C": list(np.logspace(-3, 1, candidates))}, cv=3, refit=False
+            LogisticRegression(max_iter=10, tol=10.0), {"C": list(np.logspace(-3, 1, candidates))}, cv=3, refit=False
         )
         with Publisher(Settings(redis_url=url, prefix=prefix)) as publisher:
             run = Run("search", publisher=publisher)

@@ -93,7 +93,12 @@ class Candidates(Reporter):
         if judged is None or self.run is None:
             return  # its fit failed: nobody knows with which parameters before the search ends
         fitted, scores = judged
-        params = {name: fitted.get_params().get(name) for name in searched(search)}
+        names = searched(search)
+        if any("__" in name for name in names):
+            every = fitted.get_params()
+            params = {name: every.get(name) for name in names}
+        else:  # a tenth of the time
+            params = {name: getattr(fitted, name, None) for name in names}
         rung = context.parent.task_id if context.parent.task_name == "halving-iteration" else 0
         number, fold = divmod(context.task_id, search.n_splits_)
         self.run.candidate(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 from headrace import Publisher, adapters
 from headrace.events import RunCandidate, RunFinished
 
-os.environ.setdefault("RAY_raylet_start_wait_time_s", "200")
 ray = pytest.importorskip("ray")
 tune = pytest.importorskip("ray.tune")
 
