@@ -126,6 +126,9 @@ class Reporter:
             metrics, step = self._held
             self._held = None
             self.run.log(metrics, step=step)
+        if self.left_out:
+            logger.info("run %s: %d steps came too fast and were left out", self.run.name, self.left_out)
+            self.left_out = 0
         if self._owns:
             self.run.finish(status, error)
             self.run = None
