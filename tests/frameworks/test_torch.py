@@ -39,7 +39,8 @@ with adapters.torch.ranked("ddp", {"lr": 0.1}, total_steps=5) as run:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        run.log(step=step, loss=loss)
+        run.log(step=step, loss=loss.item())
+run.publisher.flush(200.0)
 distributed.destroy_process_group()
 """
 

@@ -16,6 +16,7 @@ from headrace.codec import decode
 from headrace.events import RunCandidate, RunFinished, RunMetrics, RunStarted
 from headrace.settings import Settings
 from headrace.subscriber.aggregation.runs import Runs
+from headrace.testing import wait_until_sync
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -28,6 +29,7 @@ from sklearn.experimental import enable_halving_search_cv
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 from headrace import Run, adapters
+from headrace.publisher.publisher import shared
 
 x, y = make_classification(n_samples=120, n_features=6, random_state=0)
 if __name__ == "__main__":
@@ -47,6 +49,9 @@ if __name__ == "__main__":
             values = joblib.Parallel()(joblib.delayed(abs)(-n) for n in range(30))
         assert values == list(range(30))
         assert lanes.tasks == 30, lanes.tasks
+    shared().flush(200.0)
+    print("done", flush=True)
+    sys.stdin.read()
 """
 
 
@@ -61,16 +66,22 @@ def searched(settings: Settings, folder: Path, backend: str) -> list[Any]:
         "HEADRACE_SPILL": str(folder / "spill"),
         "OMP_NUM_THREADS": "1",
     }
-    done = subprocess.run(
-        [sys.executable, "-W", "error", script, backend],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr
-    return [decode(entry.payload) for entry in Link(settings).read(RUNS, 0, count=10_000)]
+
+    def found() -> list[Any]:
+        return [decode(entry.payload) for entry in Link(settings).read(RUNS, 0, count=10_000)]
+
+    def folds() -> int:
+        return len([event for event in found() if isinstance(event, RunCandidate) and event.folds])
+
+    words = [sys.executable, "-W", "error", str(script), backend]
+    with subprocess.Popen(words, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "done\n"
+        if backend == "loky":  # its workers live on; those of a pool are killed, and may take folds along
+            wait_until_sync(lambda: folds() == 12 + 12, 200.0, "the folds of the workers")
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    return found()
 
 
 def of_run(found: list[Any], name: str) -> list[Any]:
@@ -94,7 +105,7 @@ def test_searches_are_followed_into_their_workers(server_settings: Settings, tmp
         runs.fold(event, event.time)
     [view] = runs.view(0.0)
     assert (view.state, view.candidates) == ("finished", 4)
-    if backend == "loky":  # workers of a pool are killed in the end, and may take folds along
+    if backend == "loky":
         assert len(folds) == 12
         _halving(of_run(found, "halving"))
         lanes = [event.metrics for event in of_run(found, "lanes") if isinstance(event, RunMetrics)]
