@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 ARGS ?=
 WORKERS ?= 2
+FRAMEWORKS ?= torch ray spark
 IMAGE_EXTRAS := gateway subscriber dashboard embedded asyncio-redis build
 
 # A candidate counts when it runs, is new enough and can make environments (Debian splits ensurepip off).
@@ -17,7 +18,7 @@ FITS = import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c '$(FITS)' >/dev/null 2>&1 && { echo "$$p"; exit; }; done)
 
-.PHONY: help install demo test check audit chaos soak fuzz bench bench-quick format lock clean python
+.PHONY: help install demo test frameworks check audit chaos soak fuzz bench bench-quick format lock clean python
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="..."]'
@@ -30,6 +31,19 @@ demo: $(STAMP) ## run the whole pipeline and its dashboard on the embedded serve
 
 test: $(STAMP) ## run the tests (ARGS="tests/unit -k codec")
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+# Each has an environment of its own, from `tests/frameworks/NAME.txt`: they are heavy, and do not agree on versions.
+frameworks: python ## try the adapters of heavy frameworks (FRAMEWORKS="torch ray spark"; a gigabyte each)
+	@for name in $(FRAMEWORKS); do \
+		env=.frameworks/$$name; \
+		if [ ! -e $$env/.stamp ] || [ tests/frameworks/$$name.txt -nt $$env/.stamp ]; then \
+			$(PYTHON) -m venv --clear $$env; \
+			$$env/bin/pip install -qq --disable-pip-version-check -r tests/frameworks/$$name.txt; \
+			$$env/bin/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+			touch $$env/.stamp; \
+		fi; \
+		$$env/bin/pytest -p no:cacheprovider tests/frameworks $(ARGS); \
+	done
 
 check: $(STAMP) ## lint, format, types and the import directions
 	@$(BIN)/ruff check
@@ -74,13 +88,24 @@ format: $(STAMP) ## apply the formatter and the safe fixes
 RESOLVE = .lock/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
-lock: python ## make the two lock files again from pyproject.toml (UPGRADE=1 takes newer releases)
+# Libraries of CUDA are left to torch: its builds for processors alone need none.
+RESOLVE_FRAMEWORK = .lock/bin/uv pip compile pyproject.toml --quiet --no-annotate --python-version 3.11 --extra embedded --extra testing \
+	--extra build --constraint requirements.lock --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command 'make lock'
+
+lock: python ## make the lock files again from pyproject.toml (UPGRADE=1 takes newer releases)
 	@test -x .lock/bin/uv || { $(PYTHON) -m venv .lock && .lock/bin/pip install -qq --disable-pip-version-check uv; }
 	@$(RESOLVE) --all-extras $(if $(UPGRADE),--upgrade) --output-file requirements.lock
 	@$(RESOLVE) $(addprefix --extra ,$(IMAGE_EXTRAS)) --constraint requirements.lock --output-file requirements-image.lock
+	@for name in $(FRAMEWORKS); do \
+		$(RESOLVE_FRAMEWORK) tests/frameworks/$$name.in --output-file tests/frameworks/$$name.txt; \
+		sed -i.bak -E '/^(nvidia-|cuda-|triton)/d' tests/frameworks/$$name.txt; \
+		rm tests/frameworks/$$name.txt.bak; \
+	done
 
 clean: ## remove the environment, caches and build products
-	@rm -rf $(VENV) .lock .audit .fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov \
+	@rm -rf $(VENV) .lock .audit .fuzz .frameworks .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
+		.coverage htmlcov \
 		build dist *.egg-info
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 

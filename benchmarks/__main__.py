@@ -16,7 +16,7 @@ from benchmarks.glass import AbsentError
 from benchmarks.samples import Result
 from benchmarks.stage import Stage, machine, versions
 
-NAMES = ("score", "bulk", "publish", "log", "latency", "start", "glass")
+NAMES = ("score", "bulk", "publish", "log", "steps", "search", "latency", "start", "glass")
 PAGE = Path(__file__).with_name("RESULTS.md")
 
 
@@ -37,8 +37,8 @@ class Run(msgspec.Struct):
 def main(names: tuple[str, ...], size: str | None, as_json: bool) -> None:
     """Measure headrace beside the barest programs for the same work, on a server of its own.
 
-    NAME is one or more of score, bulk, publish, log, latency, start, glass; all without any. A run of all of them at
-    full size is written to benchmarks/RESULTS.md.
+    NAME is one or more of score, bulk, publish, log, steps, search, latency, start, glass; all without any. A run of
+    all of them at full size is written to benchmarks/RESULTS.md.
     """
     size = size or "full"
     results: list[Result] = []

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import logging
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import cycle, islice
+from contextlib import nullcontext
+from itertools import count, cycle, islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import redis
@@ -23,6 +26,7 @@ from benchmarks.stage import MODEL, digits
 from headrace.channels import REQUESTS
 from headrace.codec import encode
 from headrace.events import Matrix, PredictionRequested
+from headrace.publisher import adapters, track
 from headrace.publisher.aio import AsyncPublisher
 from headrace.publisher.publisher import Publisher
 from headrace.publisher.run import Run
@@ -95,10 +99,31 @@ class Client:
         publisher = Publisher(settings)
         run = Run("bench", publisher=publisher)
         try:
-            return _timed(lambda step: run.log(step=step, loss=0.5, accuracy=0.9), calls, rate)
+            return _timed(_step(how, run), calls, rate)
         finally:
             run.finish()
             publisher.close(0.2 if how == "dead" else 10.0)
+
+    def search(self, how: str, url: str, prefix: str, candidates: int) -> dict[str, Any]:
+        """A grid search of short fits in this process, three folds a candidate; `how` is plain or watched."""
+        import numpy as np
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import GridSearchCV
+
+        rows, labels = digits(BATCH), np.resize(np.arange(10), BATCH)
+        search = GridSearchCV(
+            LogisticRegression(max_iter=10, tol=10.0), {"C": list(np.logspace(-3, 1, candidates))}, cv=3, refit=False
+        )
+        with Publisher(Settings(redis_url=url, prefix=prefix)) as publisher:
+            run = Run("search", publisher=publisher)
+            publisher.flush()
+            watched = adapters.sklearn.watch(search, run) if how == "watched" else nullcontext()
+            wall_s, cpu_s = time.perf_counter(), time.process_time()
+            with watched:
+                search.fit(rows, labels)
+            wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+            run.finish()
+        return {"wall_s": wall_s, "cpu_s": cpu_s}
 
     # to and fro
 
@@ -178,6 +203,35 @@ class Client:
             await asyncio.sleep(0)
             await asyncio.gather(*asking)
         return _latencies(found)
+
+
+def _step(how: str, run: Run) -> Callable[[int], Any]:
+    """What a training calls at each step, by adapter; `alive` and `dead` are `run.log` itself."""
+    match how:
+        case "hook":
+            callback = adapters.lightgbm.Callback(run)
+            evaluated = [("val", "loss", 0.5, False), ("val", "accuracy", 0.9, True)]
+            env = SimpleNamespace(iteration=0, end_iteration=-1, evaluation_result_list=evaluated)
+
+            def iterate(step: int) -> None:
+                env.iteration = step
+                callback(env)
+
+            return iterate
+        case "track":
+            steps = iter(track(count(), run))
+            return lambda step: next(steps)
+        case "record":
+            handler = adapters.logging.Handler(run)
+            record = logging.makeLogRecord({"msg": "step=%d loss=0.5 accuracy=0.9", "levelno": logging.INFO})
+
+            def emit(step: int) -> None:
+                record.args = (step,)
+                handler.emit(record)
+
+            return emit
+        case _:
+            return lambda step: run.log(step=step, loss=0.5, accuracy=0.9)
 
 
 def _timed(call: Callable[[int], Any], calls: int, rate: float) -> dict[str, Any]:

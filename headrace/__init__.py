@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         UnknownModelError,
         UnknownTypeError,
     )
-    from headrace.publisher import AsyncPublisher, Publisher, Run
+    from headrace.publisher import AsyncPublisher, Publisher, Run, adapters, track
     from headrace.settings import Settings
 
     __version__: str
@@ -65,6 +65,8 @@ __all__ = [
     "UnknownModelError",
     "UnknownTypeError",
     "__version__",
+    "adapters",
+    "track",
 ]
 
 _HOMES = {
@@ -73,6 +75,8 @@ _HOMES = {
     "Publisher": "publisher",
     "Run": "publisher",
     "Settings": "settings",
+    "adapters": "publisher",
+    "track": "publisher",
 }
 """Where a name lives; the others are errors."""
 

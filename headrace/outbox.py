@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from headrace.channels import RUNS
 from headrace.events import new_id
 from headrace.positions import Position
 from headrace.retry import Backoff
@@ -55,6 +56,9 @@ OVERHEAD_BYTES = 100
 """What an event costs in memory beside its payload."""
 FAILED = Backoff(50, 2_000)
 FULL = Backoff(50, 1_000)
+PACE = 10
+"""Batches of runs follow each other no sooner than so many times `linger_ms`: each takes time from the training in its
+process, and nobody looks at runs more often than a few times a second."""
 
 
 class Outbox:
@@ -76,6 +80,7 @@ class Outbox:
         self.channel, self.partition = channel, partition
         self._settings, self._new_producer, self._draw = settings, new_producer, draw
         self._linger_s = settings.linger_ms / 1000
+        self._pace_s = PACE * self._linger_s if channel == RUNS else 0.0
         self._limit_events, self._limit_bytes = settings.buffer_events, settings.buffer_bytes
         self._batch_events = settings.batch_events
 
@@ -124,6 +129,8 @@ class Outbox:
             return False
         if not self._firm and not self._spare:
             self._due_at = now + self._linger_s
+            if self._answered_at is not None:
+                self._due_at = max(self._due_at, self._answered_at + self._pace_s)
         self._order += 1
         (self._spare if droppable else self._firm).append((self._order, payload, kind, ticket, droppable))
         self._waiting_bytes += size

@@ -84,6 +84,7 @@ class Run:
         self._open = True
         self._step = self._steps = 0
         self._calls = self._timed = self._timed_ns = 0
+        self._hooks = self._hooks_ns = 0
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +109,11 @@ class Run:
         self._calls = calls = self._calls + 1
         began = 0 if calls & TIMED else time.perf_counter_ns()
         if metrics is not None:
-            values = {**{str(name): value for name, value in metrics.items()}, **values}
+            values = {**metrics, **values}
+            for name in values:
+                if name.__class__ is not str:
+                    values = {str(name): value for name, value in values.items()}
+                    break
         for value in values.values():
             if value.__class__ is not float and value.__class__ is not int:
                 values = self._numbers(values)
@@ -139,9 +144,14 @@ class Run:
         status: Literal["running", "finished", "failed", "pruned"] = "finished",
         rung: int = 0,
         resource: float = 0.0,
+        fold: int = 0,
+        folds: int = 0,
         **metrics: Any,
     ) -> None:
-        """One trial of a search was judged; `rung` and `resource` are those of halving searches."""
+        """One trial of a search was judged; `rung` and `resource` are those of halving searches.
+
+        With `folds`, one `fold` of so many was, counted from 1, in whatever process; the page shows them together.
+        """
         self._sender.record(
             RunCandidate(
                 id=new_id(),
@@ -154,6 +164,8 @@ class Run:
                 status=status,
                 rung=rung,
                 resource=float(resource),
+                fold=fold,
+                folds=folds,
                 rank=self.rank,
             )
         )
@@ -194,14 +206,29 @@ class Run:
             urgent=True,
         )
 
+    def spent(self, hook_ns: int) -> None:
+        """Count one call from a training framework that took so many nanoseconds, with what it logged, as a sample."""
+        self._hooks += 1
+        self._hooks_ns += hook_ns
+
     @property
     def cost_us(self) -> float:
-        """Mean time of one `log` in the training thread, microseconds, from every 64th call."""
+        """Mean time of a step in our code in the training thread, microseconds: of a hook, if a framework calls one,
+        else of `log`, from every 64th call."""
+        if self._hooks:
+            return self._hooks_ns / self._hooks / 1000
         return self._timed_ns / self._timed / 1000 if self._timed else 0.0
 
     def alive(self) -> RunAlive:
         """What the background thread sends every few seconds."""
-        return RunAlive(id=new_id(), source=self._sender.buffer.source, time=time.time(), run=self.id, rank=self.rank)
+        return RunAlive(
+            id=new_id(),
+            source=self._sender.buffer.source,
+            time=time.time(),
+            run=self.id,
+            rank=self.rank,
+            cost_us=round(self.cost_us, 3),
+        )
 
     def crash(self) -> None:
         """The process ends and nobody has said how the run did."""

@@ -15,7 +15,7 @@
     plain("", "Steps", ({ line }) => line.step, ({ line }) => format.count(line.step));
     plain("", "Took", ({ line }) => (line.ended || now) - line.started, ({ line }) => format.duration((line.ended || now) - line.started));
     plain("", "Ranks", ({ line }) => line.ranks, ({ line }) => format.count(line.ranks));
-    plain("", "Cost of a log", ({ detail }) => detail?.cost_us || null, ({ detail }) => (detail?.cost_us ? `${format.number(detail.cost_us)} µs` : format.NONE));
+    plain("", "Cost of a step", ({ detail }) => detail?.cost_us || null, ({ detail }) => (detail?.cost_us ? `${format.number(detail.cost_us)} µs` : format.NONE));
     for (const metric of runs.order(new Set(shown.flatMap(({ line }) => [...Object.keys(line.metrics), ...Object.keys(line.best)])))) {
       for (const [kind, key] of [["best", "best"], ["last", "metrics"]]) {
         const values = shown.map(({ line }) => line[key][metric] ?? null);

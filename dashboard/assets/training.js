@@ -139,7 +139,9 @@
     const part = line.candidates ? [`${format.count(line.candidates)} candidates`] : line.parent ? [`of ${runs.all().get(line.parent)?.name || line.parent}`] : [];
     draw.mark(row, "error", line.error ? "yes" : "");
     draw.write(name.children[2], line.error || [...part, ...(line.ranks > 1 ? [`${line.ranks} ranks`] : []), ...words].join(" · "));
-    if (name.title !== line.run) name.title = line.run;
+    const cost = isDrawn && runs.detail(line.run)?.cost_us;
+    const title = cost ? `${line.run} · headrace takes ${format.number(cost)} µs a step` : line.run;
+    if (name.title !== title) name.title = title;
     const condition = line.state === "stalled" ? `stalled ${format.duration(now - line.updated)}` : line.state;
     draw.write(state.lastElementChild, condition);
     draw.write(name.children[1], condition);

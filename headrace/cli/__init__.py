@@ -20,6 +20,7 @@ SECTIONS = {
         "status": "Show depths, workers, models and the server on one screen.",
     },
     "Events": {
+        "watch": "Run any program as a live run: metrics from its output, load, how it ended.",
         "publish": "Publish JSON lines, or the rows of a CSV table, at a rate.",
         "tail": "Follow channels as lines of text or JSON.",
         "predict": "Have rows scored and print the results.",

@@ -35,10 +35,16 @@ class RunAlive(Event, frozen=True, kw_only=True, tag="run.alive"):
 
     run: str
     rank: int = 0
+    cost_us: float = 0.0
+    """Mean time of a step in our code so far, as in `run.finished`."""
 
 
 class RunCandidate(Event, frozen=True, kw_only=True, tag="run.candidate"):
-    """One trial of a search was judged. `rung` and `resource` are those of halving searches."""
+    """One trial of a search was judged. `rung` and `resource` are those of halving searches.
+
+    With `folds`, only one `fold` of so many was, counted from 1. Different processes judge them: the aggregator puts
+    them together, and the candidate is judged when all are in.
+    """
 
     run: str
     candidate: str
@@ -47,6 +53,8 @@ class RunCandidate(Event, frozen=True, kw_only=True, tag="run.candidate"):
     status: Literal["running", "finished", "failed", "pruned"] = "finished"
     rung: int = 0
     resource: float = 0.0
+    fold: int = 0
+    folds: int = 0
     rank: int = 0
 
 
@@ -61,4 +69,4 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
     duration_s: float = 0.0
     summary: dict[str, float | None] = {}
     cost_us: float = 0.0
-    """Mean time one `log` call took in the training thread, microseconds."""
+    """Mean time of one step in our code in the training thread, microseconds."""

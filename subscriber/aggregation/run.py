@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
+
+import msgspec
 
 from headrace.curves import (
     CLOCK,
@@ -26,6 +29,8 @@ CANDIDATES: Final = 1000
 RUNGS: Final = 16
 CANDIDATE_PARAMS: Final = 30
 CANDIDATE_TEXT: Final = 120
+FOLD: Final = " fold "
+"""Between a metric and the number of the fold that it is of: such values stand in tables, and make no curves."""
 
 
 class Run:
@@ -38,6 +43,7 @@ class Run:
         "best",
         "candidates",
         "curves",
+        "folds",
         "judged",
         "judgements",
         "name",
@@ -61,6 +67,9 @@ class Run:
         self.best: dict[str, float] = {}
         self.candidates: dict[str, tuple[int, int]] = {}
         """Number of each candidate in the order in which they came, and the highest rung at which it was judged."""
+        self.folds: dict[tuple[str, int], dict[int, RunCandidate]] = {}
+        """Folds of candidates of which not all are in, by candidate and rung. They are not saved: whoever takes over
+        has these candidates running until their search says what they came to."""
         self.judged = 0
         self.judgements: dict[tuple[str, int], SavedCandidate] = {}
         self.seen = 0.0
@@ -143,6 +152,29 @@ class Run:
             metrics={metric: finite(value) for metric, value in list(event.metrics.items())[:METRICS]},
         )
         return True
+
+    def gather(self, event: RunCandidate) -> RunCandidate:
+        """One fold as a judgement of the folds so far: means under the names of the metrics, then fold by fold.
+
+        It says `running` until all folds are in.
+        """
+        key = (event.candidate, event.rung)
+        if key not in self.folds and len(self.folds) >= CANDIDATES:
+            return event
+        folds = self.folds.setdefault(key, {})
+        folds[event.fold] = event
+        status: Literal["running", "finished", "failed"] = "running"
+        if len(folds) >= event.folds:
+            del self.folds[key]
+            status = "failed" if any(fold.status == "failed" for fold in folds.values()) else "finished"
+        values: defaultdict[str, list[float]] = defaultdict(list)
+        single: dict[str, float | None] = {}
+        for number, fold in sorted(folds.items()):
+            for metric, value in fold.metrics.items():
+                single[f"{metric}{FOLD}{number}"] = value
+                values[metric].append(math.nan if value is None else value)
+        means = {metric: math.fsum(found) / len(found) for metric, found in values.items()}
+        return msgspec.structs.replace(event, status=status, metrics=dict(list({**means, **single}.items())[:METRICS]))
 
     def candidate_fields(self) -> list[str]:
         """Every field under which candidates may be saved."""

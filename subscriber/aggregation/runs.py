@@ -18,7 +18,7 @@ from typing import Final
 from headrace.curves import CLOCK, ENDED, Point, SavedRank, Span, candidate_field, part_field, read_run
 from headrace.errors import CodecError
 from headrace.events import Event, RunAlive, RunCandidate, RunFinished, RunMetrics, RunStarted, RunView
-from headrace.subscriber.aggregation.run import METRICS, Run, finite, shortened
+from headrace.subscriber.aggregation.run import FOLD, METRICS, Run, finite, shortened
 
 RUNS: Final = 500
 PARAMS: Final = 60
@@ -77,7 +77,8 @@ class Runs:
             case RunMetrics():
                 self._metrics(event, at)
             case RunAlive():
-                self._sign(event.run, at).rank(event.rank, event.time or at)
+                rank = self._sign(event.run, at).rank(event.rank, event.time or at)
+                rank.cost_us = event.cost_us or rank.cost_us
             case RunStarted():
                 self._started(event, at)
             case RunCandidate():
@@ -244,12 +245,18 @@ class Runs:
         if not 0 < len(event.candidate) <= _NAME:
             self.left_out += 1
             return
+        if event.folds > 0:
+            event = run.gather(event)
+        elif event.status != "running":
+            run.folds.pop((event.candidate, event.rung), None)
         if not run.propose(event, at):
             self.left_out += 1
         if event.status == "running":
             return
         number = run.judge(event.candidate, event.rung)
         for metric, value in event.metrics.items():
+            if FOLD in metric:
+                continue
             name = f"candidates/{metric}"
             if not run.log(name, number, value):
                 self.left_out += 1

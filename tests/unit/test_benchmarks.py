@@ -23,6 +23,14 @@ EXPECTED = {
         "run.log, without a pause",
         "run.log, without a pause, no server",
     },
+    "steps": {
+        "append to a deque",
+        "run.log",
+        "hook of a framework",
+        "iteration of track",
+        "log record, its text read",
+    },
+    "search": {"GridSearchCV", "GridSearchCV, watched"},
     "latency": {"ping-pong over two streams, bare", "headrace, threads", "headrace, asyncio"},
     "start": {
         "python, doing nothing",

@@ -317,3 +317,56 @@ def test_only_what_changed_is_saved() -> None:
     assert list(changes.runs) == ["b"]
     assert list(changes.parts) == ["b"]
     assert store(runs, saved) == Changes()
+
+
+# Folds of candidates, judged by different processes
+
+
+def fold(
+    number: int, score: float | None, status: Literal["running", "failed"] = "running", rung: int = 0
+) -> RunCandidate:
+    metrics: dict[str, float | None] = {} if score is None else {"score": score}
+    return RunCandidate(
+        run="r", candidate="c", metrics=metrics, status=status, rung=rung, fold=number, folds=3, time=100.0 + number
+    )
+
+
+def saved_candidate(runs: Runs, rung: int = 0) -> tuple[str, dict[str, float | None]]:
+    found = read_candidates(runs.take_changes(100.0).candidates["r"])
+    [one] = [candidate for candidate in found if candidate.rung == rung]
+    return one.status, one.metrics
+
+
+def test_folds_add_up_in_any_order_and_judge_when_all_are_in() -> None:
+    runs = folded(fold(3, 0.9), fold(1, 0.6))
+    assert saved_candidate(runs) == ("running", {"score": 0.75, "score fold 1": 0.6, "score fold 3": 0.9})
+    assert only(runs).candidates == 0
+    runs.fold(fold(1, 0.6), 101.0)  # once more, as its reader died
+    runs.fold(fold(2, 0.75), 101.0)
+    assert saved_candidate(runs)[0] == "finished"
+    view = only(runs)
+    assert view.candidates == 1
+    assert view.metrics == {"candidates/score": pytest.approx(0.75)}
+
+
+def test_a_fold_that_failed_fails_the_candidate_when_all_are_in() -> None:
+    runs = folded(fold(1, 0.6), fold(2, None, "failed"))
+    assert saved_candidate(runs)[0] == "running"
+    runs.fold(fold(3, 0.6), 101.0)
+    assert saved_candidate(runs)[0] == "failed"
+
+
+def test_rungs_have_folds_of_their_own_and_a_late_fold_changes_no_judgement() -> None:
+    runs = folded(fold(1, 0.6), fold(1, 0.8, rung=1))
+    whole = RunCandidate(run="r", candidate="c", metrics={"score": 0.7, "score fold 1": 0.6}, time=103.0)
+    runs.fold(whole, 103.0)
+    runs.fold(fold(2, 0.1), 103.0)
+    assert saved_candidate(runs) == ("finished", {"score": 0.7, "score fold 1": 0.6})
+    assert set(only(runs).metrics) == {"candidates/score"}
+
+
+def test_what_a_step_costs_is_shown_while_the_run_goes_on() -> None:
+    runs = folded(
+        RunStarted(run="r", time=100.0), RunAlive(run="r", time=101.0, cost_us=3.5), RunAlive(run="r", time=102.0)
+    )
+    assert only(runs).cost_us == 3.5
