@@ -105,8 +105,7 @@ lock: python ## make the lock files again from pyproject.toml (UPGRADE=1 takes n
 
 clean: ## remove the environment, caches and build products
 	@rm -rf $(VENV) .lock .audit .fuzz .frameworks .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
-		.coverage htmlcov \
-		build dist *.egg-info
+		.coverage htmlcov build dist *.egg-info
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 python:
