@@ -11,10 +11,14 @@ from typing import Any
 from benchmarks.actor import serve
 from headrace.bus import Bus
 from headrace.events import new_id
+from headrace.heartbeat import memory_bytes
 from headrace.models.registry import Registry
 from headrace.settings import Settings
+from headrace.subscriber.aggregation.aggregator import run_aggregator
 from headrace.subscriber.scoring.scorer import Scorer
 from headrace.subscriber.scoring.shelf import Shelf
+
+AT_ONCE = Settings().consume_entries
 
 
 class Worker:
@@ -29,24 +33,42 @@ class Worker:
         answer: dict[str, Any] = await getattr(self, request.pop("do"))(**request)
         return answer
 
-    async def score(self, url: str, prefix: str, models: str) -> dict[str, Any]:
+    async def score(self, url: str, prefix: str, models: str, at_once: int = AT_ONCE) -> dict[str, Any]:
         """Score a backlog until nothing waits. Connections and model are ready before the clock starts."""
-        async with Bus(Settings(redis_url=url, prefix=prefix)) as bus:
+        async with Bus(Settings(redis_url=url, prefix=prefix, consume_entries=at_once)) as bus:
             await bus.check()
             shelf = Shelf(Registry(Path(models)))
             shelf.load()
             gc.collect()
             gc.freeze()
             scorer = Scorer(bus, shelf, new_id())
-            wall_s, cpu_s = time.perf_counter(), time.process_time()
+            began_s, cpu_s = time.perf_counter(), time.process_time()
             await scorer.run(asyncio.Event(), burst=True)
-            wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
-        return {"events": scorer.tally.events, "wall_s": wall_s, "cpu_s": cpu_s, "failed": scorer.tally.failed}
+            ended_s, cpu_s = time.perf_counter(), time.process_time() - cpu_s
+        return {
+            "events": scorer.tally.events,
+            "failed": scorer.tally.failed,
+            "began_s": began_s,
+            "ended_s": ended_s,
+            "wall_s": ended_s - began_s,
+            "cpu_s": cpu_s,
+        }
 
-    async def start(self, url: str, prefix: str, models: str) -> dict[str, Any]:
+    async def fold(self, url: str, prefix: str) -> dict[str, Any]:
+        """Aggregate a backlog until nothing waits."""
+        settings = Settings(redis_url=url, prefix=prefix)
+        async with Bus(settings) as bus:
+            await bus.check()
+            gc.collect()
+            began_s, cpu_s = time.perf_counter(), time.process_time()
+            await run_aggregator(settings, bus, stop=asyncio.Event(), burst=True)
+            wall_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_s
+        return {"wall_s": wall_s, "cpu_s": cpu_s, "memory_bytes": memory_bytes()}
+
+    async def start(self, url: str, prefix: str, models: str, at_once: int = AT_ONCE) -> dict[str, Any]:
         """Serve until `finish`."""
         self._stop = asyncio.Event()
-        self._bus = Bus(Settings(redis_url=url, prefix=prefix))
+        self._bus = Bus(Settings(redis_url=url, prefix=prefix, consume_entries=at_once))
         shelf = Shelf(Registry(Path(models)))
         shelf.load()
         gc.collect()
