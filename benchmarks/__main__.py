@@ -102,7 +102,7 @@ def main(names: tuple[str, ...], size: str | None, again: tuple[str, ...], rows:
                 if not as_json:
                     click.echo(report.text(result))
             found.append(part)
-        if size == "full":
+        if size == "full" and not names:
             kept = (parts.kept(size, name, where, what) for name in _parts((*NAMES, PEERS)))
             _write([part for part in kept if part is not None], where, what)
     if as_json:

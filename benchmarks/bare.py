@@ -78,7 +78,7 @@ class _Request(msgspec.Struct, gc=False):
 
 class _Metrics(msgspec.Struct, gc=False):
     run: str
-    step: int
+    step: int = 0
     metrics: dict[str, float] = {}
 
 

@@ -2,7 +2,7 @@
 environment of the peer.
 
 A peer is one file, `benchmarks/peers/NAME.py`: which packages it needs (PEP 723), its worker, and a `Peer` that asks
-it. `make lock-peers` locks the packages in `NAME.lock`; `python -m benchmarks peers/NAME` does the rest.
+it. `make lock` locks the packages in `NAME.lock`, and `make bench ARGS=peers/NAME` does the rest.
 """
 
 from __future__ import annotations

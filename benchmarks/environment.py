@@ -23,6 +23,8 @@ def peers() -> list[str]:
 def python_of(peer: str, *, make: bool) -> Path:
     """The interpreter of a peer. Raises AbsentError if there is none for its lock, and none is to be made."""
     lock = PEERS / f"{peer}.lock"
+    if not lock.is_file():
+        raise AbsentError(f"{peer} was left out: `make lock` has not locked its packages yet")
     wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
     folder = ENVIRONMENTS / peer
     python, stamp = folder / "bin" / "python", folder / ".stamp"

@@ -41,8 +41,8 @@ def markdown(results: Sequence[Result], machine: str, versions: str, command: st
         if result.plots:
             parts.append("\n".join(f"![{_titled(name)}](plots/{name})" for name in result.plots) + "\n")
     if made:
-        head = "| made by | in | code |\n| --- | ---: | --- |\n"
-        parts.append("## How it was made\n\n" + head + "\n".join(made) + "\n")
+        top = "| made by | in | code |\n| --- | ---: | --- |\n"
+        parts.append("## How it was made\n\n" + top + "\n".join(made) + "\n")
     return "\n".join(parts)
 
 

@@ -30,7 +30,7 @@ def load(**_: Any) -> None:
     model()
 
 
-@app.task
+@app.task(name="score_one")
 def score_one(row: Row) -> Scored:
     """The task."""
     return score([row])[0]

@@ -63,7 +63,7 @@ class Latencies:
         return {**dict(zip(names, found, strict=True)), "max": 1000 * self.longest_s}
 
 
-class Shares(msgspec.Struct):
+class Shares(msgspec.Struct, frozen=True):
     """How busy each was, of one core; None where it is not known."""
 
     scorers: list[float] = []
@@ -90,7 +90,7 @@ class Report(msgspec.Struct):
     lag_ms: dict[str, float] = {}
     """From the scheduled moment to the publisher's buffer: what this process itself was late."""
     shares: Shares = Shares()
-    books: Books = Books()
+    books: Books = msgspec.field(default_factory=Books)
     limit: str = ""
 
     def held(self, target_ms: float) -> bool:
@@ -106,13 +106,13 @@ def limit(report: Report, target_ms: float) -> str:
     lag, p99 = report.lag_ms.get("p99", 0.0), report.latency_ms.get("p99", 0.0)
     if report.held(target_ms) and lag < target_ms / 2:
         return ""
+    if not shares.scorers and not report.books.answered:
+        return "nobody scores: no scorer is alive with this prefix"
     if lag >= max(target_ms / 2, p99 / 2):
         return (
             f"this sender: it was up to {lag:,.0f} ms late itself (p99) and took {shares.sender:.0%} of a core. "
             "Send more rows a request, or start several"
         )
-    if not shares.scorers and not report.books.answered:
-        return "nobody scores: no scorer is alive with this prefix"
     if shares.scorers and min(shares.scorers) >= BUSY:
         return f"the scorers: the least busy of {len(shares.scorers)} worked {min(shares.scorers):.0%} of the time"
     if shares.server is not None and shares.server >= BUSY:
