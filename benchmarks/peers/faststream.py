@@ -71,7 +71,8 @@ class Stream(Peer):
     async def ask(self, row: Row) -> int:
         await self._open()
         name = uuid4().hex
-        answer = self._waiting[name] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting[name] = answer
         await self._broker.publish({"id": name, "x": row, "to": "faststream:asked"}, stream=STREAM)
         return await answer
 

@@ -26,7 +26,7 @@ class Scorer:
     def __init__(self) -> None:
         model()
 
-    @ray_serve.batch(max_batch_size=512, batch_wait_timeout_s=0.005)  # type: ignore[untyped-decorator]
+    @ray_serve.batch(max_batch_size=512, batch_wait_timeout_s=0.005)
     async def many(self, rows: list[Row]) -> list[Scored]:
         """All that wait."""
         return score(rows)

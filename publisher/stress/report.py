@@ -129,7 +129,7 @@ def text(report: Report, target_ms: float) -> str:
     latency, lag, shares, books = report.latency_ms, report.lag_ms, report.shares, report.books
     scorers = ", ".join(f"{share:.0%}" for share in shares.scorers) or "none seen"
     lines = [
-        f"offered    {report.offered:,.0f} requests/s of {report.rows} rows, {report.arrivals}, {report.seconds:g} s",
+        f"offered    {report.offered:,.0f} requests/s of {report.rows} rows, {report.arrivals}, {report.seconds:.1f} s",
         f"answered   {report.answered:,.0f} requests/s, {report.answered * report.rows:,.0f} rows/s",
         f"latency    {_shown(latency)}",
         f"own lag    {_shown(lag)}",
