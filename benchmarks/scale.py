@@ -53,6 +53,7 @@ class Size:
     asked: int
     seconds: float
     rounds: int
+    trees: int = 100
 
 
 FULL = Size(
@@ -68,7 +69,7 @@ FULL = Size(
     2,
 )
 QUICK = Size((1, 64, 1024), (1, 64, 512), (1, 10), (100, 10_000), (1, 2), (0.5, 1.0, 2.0), 5_000, 40, 2.0, 1)
-TINY = Size((1, 16), (1, 64), (1, 2), (10, 100), (1, 2), (0.5, 2.0), 200, 10, 0.5, 1)
+TINY = Size((1, 16), (1, 64), (1, 2), (10, 100), (1, 2), (0.5, 2.0), 200, 10, 0.5, 1, 3)
 
 AXES = {
     "features": "values in a row",
@@ -231,7 +232,7 @@ def _fill(settings: Settings, requests: int, models: Sequence[str], width: int) 
 
 def _overload(stage: Stage, size: Size) -> Iterator[Round]:
     """Below and beyond what a scorer of slow trees can do, offered by `headrace stress`, open loop."""
-    trees.publish(stage)
+    trees.publish(stage, size.trees)
     settings = stage.fresh()
     with program(settings, "scorer", ready="scorer ready"), Actor("worker") as worker:
         other = settings.with_(prefix=f"{settings.prefix}x")

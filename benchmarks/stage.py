@@ -14,6 +14,7 @@ from typing import Self
 
 import numpy as np
 import redis
+from threadpoolctl import threadpool_limits
 
 from headrace.bus.scripts import PublishCall
 from headrace.bus.sync import Link
@@ -49,7 +50,8 @@ class Stage:
         # A rewrite of the file in the middle of a round would be charged to whoever runs just then.
         self.client.config_set("auto-aof-rewrite-percentage", 0)
         registry = Registry(self.models)
-        trained = train(MODEL)
+        with threadpool_limits(1):  # idle threads that spin would hold up everybody on few cores
+            trained = train(MODEL)
         stored = registry.save(trained.estimator, trained.card)
         registry.promote(MODEL, stored.version)
         return self

@@ -32,7 +32,7 @@ EXPECTED = {
     },
     "score": {"bare loop", "headrace", "bare loop, raw structs", "model alone"},
     "scorers": {"1 scorer", "2 scorers"},
-    "trees": {"100 trees, alone", "100 trees, headrace", "boosting, alone", "boosting, headrace"},
+    "trees": {"forest, alone", "forest, headrace", "boosting, alone", "boosting, headrace"},
     "loop": {"partial_fit alone", "with run.log each step", "with run.log each step, no server"},
     "stream": {"partial_fit alone", "headrace"},
     "http": {"headrace, 64 callers", "headrace, 50 a second"},
