@@ -60,7 +60,7 @@ def run(stage: Stage, size: Size) -> Result:
     return Result(
         "metrics",
         f"One aggregator empties a backlog of {size.events:,} run.metrics events of four values each, from {SEVERAL} "
-        "runs in turn: checks, curves thinned to a bound, summaries, state saved in each commit, one frame at the end. "
+        "runs in turn: checks, curves thinned to a bound, summaries, state saved in each commit, four frames a second. "
         f"The bare loop decodes, appends to lists and acknowledges. {size.rounds} rounds, taking turns.",
         "bare loop",
         [way(name, rounds, ways["bare loop"]) for name, rounds in ways.items()],

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.actor import serve
 from headrace.bus import Bus
+from headrace.channels import AGGREGATORS, RUNS
 from headrace.events import new_id
 from headrace.heartbeat import memory_bytes
 from headrace.models.registry import Registry
@@ -19,6 +20,7 @@ from headrace.subscriber.scoring.scorer import Scorer
 from headrace.subscriber.scoring.shelf import Shelf
 
 AT_ONCE = Settings().consume_entries
+LOOK_S = 0.01
 
 
 class Worker:
@@ -61,8 +63,13 @@ class Worker:
             await bus.check()
             gc.collect()
             began_s, cpu_s = time.perf_counter(), time.process_time()
-            await run_aggregator(settings, bus, stop=asyncio.Event(), burst=True)
+            stop = asyncio.Event()
+            folding = asyncio.create_task(run_aggregator(settings, bus, stop=stop))
+            while not folding.done() and not await _folded(bus):  # noqa: ASYNC110 - the server cannot say when
+                await asyncio.sleep(LOOK_S)
             wall_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_s
+            stop.set()
+            await folding
         return {"wall_s": wall_s, "cpu_s": cpu_s, "memory_bytes": memory_bytes()}
 
     async def start(self, url: str, prefix: str, models: str, at_once: int = AT_ONCE) -> dict[str, Any]:
@@ -84,6 +91,12 @@ class Worker:
         await self._serving
         await self._bus.close()
         return {}
+
+
+async def _folded(bus: Bus) -> bool:
+    """Whether the aggregator has committed all that is in the log."""
+    groups = [group for group in await bus.groups(RUNS) if group.name == AGGREGATORS]
+    return bool(groups) and not groups[0].lag and not groups[0].in_flight
 
 
 if __name__ == "__main__":

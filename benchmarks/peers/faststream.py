@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["faststream[redis]>=0.7", "hiredis", "orjson", "numpy", "scikit-learn", "skops"]
+# dependencies = ["faststream[cli,redis]>=0.7", "hiredis", "orjson", "numpy", "scikit-learn", "skops"]
 # ///
 """FastStream over a Redis stream: one request at a time, and in batches of up to 512."""
 
