@@ -88,6 +88,9 @@ class Peer(ABC):
         """Their labels, in the order they were enqueued."""
         raise NotImplementedError
 
+    def close(self) -> Any:  # noqa: B027 - few have anything to end
+        """End what this client has begun; another of its kind may follow in this process."""
+
 
 def score(rows: Sequence[Row]) -> list[Scored]:
     """What every worker does: the model's opinion of some rows, in one call."""
@@ -230,6 +233,7 @@ class _Course:
         worker, self._worker = self._worker, None
         if worker is None:
             return {}
+        await self._call(self._peer.close)
         family = _family(worker.pid)
         worker.terminate()
         try:

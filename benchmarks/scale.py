@@ -204,7 +204,7 @@ def _register(stage: Stage, size: Size) -> None:
     draw = np.random.default_rng(0)
     for width in size.features:
         rows = draw.random((60, width), np.float32)
-        estimator = LogisticRegression(max_iter=5).fit(rows, np.arange(60) % 10)
+        estimator = LogisticRegression(C=1e-4, max_iter=1_000).fit(rows, np.arange(60) % 10)
         card = Card(name=f"{WIDE}{width}", kind="classification", labels=tuple("0123456789"))
         registry.promote(card.name, registry.save(estimator, card).version)
     estimator = registry.open(MODEL).estimator

@@ -93,6 +93,13 @@ class Stream(Peer):
         found = dict(map(_named, results))
         return [found[name] for name in self._ids]
 
+    async def close(self) -> None:
+        if self._hearing is not None:
+            self._hearing.cancel()
+            await asyncio.wait({self._hearing})
+        await self._broker.stop()
+        await self._server.aclose()
+
     async def _open(self) -> None:
         if self._hearing is None:
             self._hearing = asyncio.create_task(self._hear())
