@@ -31,7 +31,7 @@ Row = list[float]
 Scored = dict[str, Any]
 """`label` and `probabilities` of one row."""
 
-READY_S = 90.0
+READY_S = 240.0
 DONE_S = 120.0
 ANSWER_S = 30.0
 END_S = 15.0

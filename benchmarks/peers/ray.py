@@ -48,7 +48,7 @@ class Ray(Peer):
         self._web = Web(port, "/score")
 
     def command(self) -> list[str]:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled")
         return ["python", "-m", "benchmarks.peers.ray", "worker"]
 
     async def ask(self, row: Row) -> int:
