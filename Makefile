@@ -72,7 +72,7 @@ audit: python ## compare the locked packages with the published advisories
 	@.audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock $(ARGS) || { status=$$?; \
 		echo 'Advisories were found, or could not be asked for (see above).' >&2; exit $$status; }
 
-bench: $(STAMP) ## run the benchmarks (ARGS="--help" lists them)
+bench: $(STAMP) ## measure everything, peers too; goes on where it was interrupted (ARGS="--help")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 bench-quick: $(STAMP) ## run the benchmarks small enough for a look
@@ -87,6 +87,9 @@ format: $(STAMP) ## apply the formatter and the safe fixes
 # The second file is what the container image installs: the same releases without the developers' tools.
 RESOLVE = .lock/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+# A peer's file says what it needs; the libraries that do the work are of the same release as here.
+SAME := numpy|scipy|scikit-learn|skops|joblib|threadpoolctl
+PEERS := $(patsubst benchmarks/peers/%.py,%,$(wildcard benchmarks/peers/[a-z]*.py))
 
 # Libraries of CUDA are left to torch: its builds for processors alone need none.
 RESOLVE_FRAMEWORK = .lock/bin/uv pip compile pyproject.toml --quiet --no-annotate --python-version 3.11 --extra embedded --extra testing \
@@ -102,10 +105,13 @@ lock: python ## make the lock files again from pyproject.toml (UPGRADE=1 takes n
 		sed -i.bak -E '/^(nvidia-|cuda-|triton)/d' tests/frameworks/$$name.txt; \
 		rm tests/frameworks/$$name.txt.bak; \
 	done
+	@for peer in $(PEERS); do grep -E '^($(SAME))==' requirements.lock | sed 's/ *\\$$//' | \
+		$(subst pyproject.toml,benchmarks/peers/$$peer.py,$(RESOLVE)) $(if $(UPGRADE),--upgrade) --constraint - \
+		--output-file benchmarks/peers/$$peer.lock; done
 
 clean: ## remove the environment, caches and build products
 	@rm -rf $(VENV) .lock .audit .fuzz .frameworks .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
-		.coverage htmlcov build dist *.egg-info
+		.coverage htmlcov build dist *.egg-info benchmarks/peers/.venvs benchmarks/.parts
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 python:

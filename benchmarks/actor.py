@@ -25,14 +25,15 @@ Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class Actor:
-    """The process `python -m benchmarks.NAME`, with one BLAS thread. A context manager."""
+    """The process `python -m benchmarks.NAME`, with one BLAS thread; `python` may be that of another environment. A
+    context manager."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, python: Path = Path(sys.executable)) -> None:
         self.name = name
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"benchmarks.{name}"],
+            [str(python), "-m", f"benchmarks.{name}"],
             cwd=ROOT,
-            env={**os.environ, **ONE_THREAD},
+            env={**os.environ, **ONE_THREAD, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

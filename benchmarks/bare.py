@@ -12,6 +12,7 @@ import gc
 import hashlib
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from benchmarks.actor import serve
 from headrace.models.registry import Registry
 
 GROUP = b"bare"
+APPEND = b"for i = 1, #ARGV do redis.call('XADD', KEYS[1], '*', 'e', ARGV[i]) end return #ARGV"
 COMMIT = b"""
 redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 3))
 return redis.call('XADD', KEYS[2], '*', 'e', ARGV[2])
@@ -43,6 +45,9 @@ class Wire:
     def call(self, *parts: Any) -> Any:
         """Send a command and return its reply. Raises hiredis.ReplyError for an error."""
         self._socket.sendall(hiredis.pack_command(parts))
+        return self._reply()
+
+    def _reply(self) -> Any:
         while (reply := self._reader.gets()) is False:
             got = self._socket.recv_into(self._buffer)
             if not got:
@@ -51,6 +56,12 @@ class Wire:
         if isinstance(reply, hiredis.ReplyError):
             raise reply
         return reply
+
+    def many(self, commands: Sequence[tuple[Any, ...]]) -> None:
+        """Send commands in one go and read all their replies."""
+        self._socket.sendall(b"".join(map(hiredis.pack_command, commands)))
+        for _ in commands:
+            self._reply()
 
     def close(self) -> None:
         self._socket.close()
@@ -65,6 +76,13 @@ class _Request(msgspec.Struct, gc=False):
     inputs: _Inputs
 
 
+class _Metrics(msgspec.Struct, gc=False):
+    run: str
+    step: int = 0
+    metrics: dict[str, float] = {}
+
+
+_metrics = msgspec.msgpack.Decoder(_Metrics).decode
 _decode = msgspec.msgpack.Decoder(_Request).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -158,6 +176,39 @@ class Bare:
         for _ in range(calls):
             self._predict(matrix)
         return {"events": rows * calls, "wall_s": time.perf_counter() - wall_s}
+
+    def fold(self, port: int, log: str, count: int) -> dict[str, Any]:
+        """Read the metrics of a backlog into lists, and acknowledge."""
+        wire = Wire(port)
+        curves: dict[tuple[str, str], list[tuple[int, float]]] = {}
+        wire.call("XGROUP", "CREATE", log, GROUP, "0")
+        points, wall_s, cpu_s = 0, time.perf_counter(), time.process_time()
+        while reply := wire.call("XREADGROUP", "GROUP", GROUP, b"one", "COUNT", count, "STREAMS", log, ">"):
+            entries = reply[0][1]
+            for _, fields in entries:
+                event = _metrics(fields[1])
+                for name, value in event.metrics.items():
+                    curves.setdefault((event.run, name), []).append((event.step, value))
+                    points += 1
+            wire.call("XACK", log, GROUP, *[entry[0] for entry in entries])
+        wire.close()
+        return {"points": points, "wall_s": time.perf_counter() - wall_s, "cpu_s": time.process_time() - cpu_s}
+
+    def press(self, port: int, log: str, how: str, count: int, flight: int, payload_bytes: int) -> dict[str, Any]:
+        """Only ask the server, `flight` commands at a time (of a script: in one call)."""
+        wire, payload = Wire(port), b"x" * payload_bytes
+        command = ("PING",) if how == "ping" else ("XADD", log, "*", "e", payload)
+        sha = wire.call("SCRIPT", "LOAD", APPEND)
+        began = time.perf_counter()
+        for at in range(0, count, flight):
+            now = min(flight, count - at)
+            if how == "script":
+                wire.call("EVALSHA", sha, 1, log, *[payload] * now)
+            else:
+                wire.many([command] * now)
+        wall_s = time.perf_counter() - began
+        wire.close()
+        return {"wall_s": wall_s}
 
     def echo(self, port: int, there: str, back: str, count: int) -> dict[str, Any]:
         """The far side of a ping-pong."""

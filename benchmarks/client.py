@@ -17,10 +17,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import redis
 
 from benchmarks.actor import serve
-from benchmarks.bare import Wire
+from benchmarks.bare import APPEND, Wire
 from benchmarks.samples import percentile
 from benchmarks.stage import MODEL, digits
 from headrace.channels import REQUESTS
@@ -32,7 +33,6 @@ from headrace.publisher.publisher import Publisher
 from headrace.publisher.run import Run
 from headrace.settings import Settings
 
-APPEND = b"for i = 1, #ARGV do redis.call('XADD', KEYS[1], '*', 'e', ARGV[i]) end return #ARGV"
 BATCH = 500
 WAITERS = 16
 """Threads that send and wait: enough that a slow answer delays no other request."""
@@ -175,20 +175,20 @@ class Client:
                 waiter.join()
         return _latencies(found)
 
-    def predict_async(self, url: str, prefix: str, times: Times) -> dict[str, Any]:
+    def predict_async(self, url: str, prefix: str, times: Times, model: str = MODEL, width: int = 64) -> dict[str, Any]:
         """The same from one event loop; a thread gives the signals, as the loop's own clock ticks in milliseconds."""
-        return asyncio.run(self._predict_async(Settings(redis_url=url, prefix=prefix), times))
+        return asyncio.run(self._predict_async(Settings(redis_url=url, prefix=prefix), times, model, width))
 
-    async def _predict_async(self, settings: Settings, times: Times) -> dict[str, Any]:
-        row, found = self._rows[0], [0.0] * len(times)
+    async def _predict_async(self, settings: Settings, times: Times, model: str, width: int) -> dict[str, Any]:
+        row, found = np.resize(self._rows[0], width), [0.0] * len(times)
         loop = asyncio.get_running_loop()
         asking: set[asyncio.Task[None]] = set()
         async with AsyncPublisher(settings) as publisher:
-            await publisher.predict(MODEL, row)
+            await publisher.predict(model, row)
             begin = time.perf_counter() + LEAD_S
 
             async def ask(turn: int) -> None:
-                await publisher.predict(MODEL, row)
+                await publisher.predict(model, row)
                 found[turn] = time.perf_counter() - begin - times[turn]
 
             def begin_one(turn: int) -> None:
@@ -259,7 +259,6 @@ def _work(rate: float) -> Iterator[None]:
     if not rate:
         while True:
             yield
-    import numpy as np
     from sklearn.linear_model import SGDClassifier
 
     rows, classes = digits(BATCH), np.arange(2)

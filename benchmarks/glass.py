@@ -8,21 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from benchmarks.actor import ONE_THREAD, ROOT, Actor, serve
+from benchmarks.actor import Actor, serve
+from benchmarks.program import program
 from benchmarks.samples import Result, way
-from benchmarks.stage import BATCH, Stage, digits, request
+from benchmarks.stage import BATCH, AbsentError, Stage, digits, request
 from headrace.bus import Bus, PublishCall
 from headrace.channels import REQUESTS
 from headrace.codec import encode
@@ -36,10 +33,6 @@ HIDE = """(hidden) => {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
-
-
-class AbsentError(Exception):
-    """What the benchmark needs is not there; the text says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +108,13 @@ class Pipeline:
         self.settings = stage.fresh()
         self.url = ""
         self._stack = ExitStack()
-        self._processes: list[subprocess.Popen[str]] = []
+        self._pids: list[int] = []
 
     def __enter__(self) -> Pipeline:
-        self._stack.enter_context(self._process("scorer", ready="scorer ready"))
-        self._processes.append(self._stack.enter_context(self._process("aggregator", ready="ready")))
-        page = self._process("dashboard", "--port", "0", ready="http://")
-        self._processes.append(self._stack.enter_context(page))
+        self._stack.enter_context(program(self.settings, "scorer", ready="scorer ready"))
+        aggregator = self._stack.enter_context(program(self.settings, "aggregator", ready="ready"))
+        page = self._stack.enter_context(program(self.settings, "dashboard", "--port", "0", ready="http://"))
+        self._pids, self.url = [aggregator.pid, page.pid], page.url
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -131,40 +124,8 @@ class Pipeline:
         """Processor time of dashboard and aggregator so far."""
         import psutil
 
-        times = [psutil.Process(process.pid).cpu_times() for process in self._processes]
+        times = [psutil.Process(pid).cpu_times() for pid in self._pids]
         return sum(one.user + one.system for one in times)
-
-    @contextmanager
-    def _process(self, *words: str, ready: str) -> Iterator[subprocess.Popen[str]]:
-        environ = {
-            **os.environ,
-            **ONE_THREAD,
-            "REDIS_URL": self.settings.redis_url,
-            "HEADRACE_PREFIX": self.settings.prefix,
-            "HEADRACE_MODELS": str(self.settings.models),
-        }
-        command = [sys.executable, "-m", "headrace", *words]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                if ready in line:
-                    found = re.search(r"http://\S+", line)
-                    self.url = found[0] if found else self.url
-                    break
-            else:
-                raise RuntimeError(f"headrace {words[0]} ended with {process.wait()}")
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            process.stdout.close()
 
 
 class Watched:

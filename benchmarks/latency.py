@@ -37,7 +37,7 @@ def run(stage: Stage, size: Size) -> Result:
             times = schedule(size.requests if turn else 20, seed=turn)
             for name, how in WAYS.items():
                 settings = stage.fresh()
-                ask = _ping if how == "ping" else _predict
+                ask = _ping if how == "ping" else predict
                 found = ask(stage, client, bare if how == "ping" else worker, settings, times, how)
                 if turn:
                     rounds[name].append({"p50 ms": found["p50"], "p99 ms": found["p99"]})
@@ -52,10 +52,10 @@ def run(stage: Stage, size: Size) -> Result:
     )
 
 
-def schedule(requests: int, seed: int) -> list[float]:
+def schedule(requests: int, seed: int, rate: float = RATE) -> list[float]:
     """When to send, seconds from the start; the same for the same seed."""
     draw = random.Random(seed)
-    return list(accumulate(draw.expovariate(RATE) for _ in range(requests)))
+    return list(accumulate(draw.expovariate(rate) for _ in range(requests)))
 
 
 def _ping(
@@ -68,9 +68,10 @@ def _ping(
     return found
 
 
-def _predict(
+def predict(
     stage: Stage, client: Actor, worker: Actor, settings: Settings, times: list[float], how: str
 ) -> dict[str, float]:
+    """One round of headrace: `how` is the client's."""
     worker.ask(do="start", url=settings.redis_url, prefix=settings.prefix, models=str(stage.models))
     found: dict[str, float] = client.ask(do=how, url=settings.redis_url, prefix=settings.prefix, times=times)
     worker.ask(do="finish")

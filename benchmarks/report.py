@@ -21,8 +21,8 @@ def text(result: Result) -> str:
     return "\n".join([*lines, *(f"  {note}" for note in result.notes)]) + "\n"
 
 
-def markdown(results: Sequence[Result], machine: str, versions: str, command: str) -> str:
-    """A whole run as a page."""
+def markdown(results: Sequence[Result], machine: str, versions: str, command: str, made: Sequence[str] = ()) -> str:
+    """A whole run as a page; `made` are rows that say how each part of it was made."""
     parts = [
         "# Results\n",
         f"Written by `{command}`. How it is measured: [docs/performance.md](../docs/performance.md).\n",
@@ -38,17 +38,21 @@ def markdown(results: Sequence[Result], machine: str, versions: str, command: st
         parts.append(f"## {result.name}\n\n{result.work}\n\n" + "\n".join(table) + "\n")
         if result.notes:
             parts.append("\n".join(f"- {note}" for note in result.notes) + "\n")
+        if result.plots:
+            parts.append("\n".join(f"![{_titled(name)}](plots/{name})" for name in result.plots) + "\n")
+    if made:
+        top = "| made by | in | code |\n| --- | ---: | --- |\n"
+        parts.append("## How it was made\n\n" + top + "\n".join(made) + "\n")
     return "\n".join(parts)
 
 
 def _cells(result: Result) -> list[list[str]]:
     measures = list(result.ways[0].measures)
-    compared = measures[0].partition(" ")[0] if measures else ""
-    head = ["", *measures, f"ratio of {compared}"]
-    return [
-        head,
-        *([way.name, *(_shown(way.measures[m]) for m in measures), _ratio(way, result)] for way in result.ways),
-    ]
+    rows = [["", *measures], *([way.name, *(_shown(way.measures[m]) for m in measures)] for way in result.ways)]
+    if not result.reference:
+        return rows
+    ratios = [f"ratio of {measures[0].partition(' ')[0]}", *(_ratio(way, result) for way in result.ways)]
+    return [[*row, ratio] for row, ratio in zip(rows, ratios, strict=True)]
 
 
 def _ratio(way: Way, result: Result) -> str:
@@ -57,7 +61,9 @@ def _ratio(way: Way, result: Result) -> str:
     return "1.00" if way.name == result.reference else _shown(way.ratio, least=2)
 
 
-def _shown(found: Spread, least: int = 0) -> str:
+def _shown(found: Spread | None, least: int = 0) -> str:
+    if found is None:
+        return "-"
     if found.low == found.median == found.high:
         return _number(found.median, least)
     return f"{_number(found.median, least)} ({_number(found.low, least)} - {_number(found.high, least)})"
@@ -70,6 +76,10 @@ def _number(value: float, least: int) -> str:
             return f"{value:.{decimals}f}"
     rounded = float(f"{value:.3g}")
     return f"{rounded:,.{least}f}" if abs(value) < 1000 else f"{rounded:,.0f}"
+
+
+def _titled(name: str) -> str:
+    return name.removesuffix(".svg").replace("-", " ")
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -18,10 +18,11 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Way(msgspec.Struct, frozen=True):
-    """One way of doing the work: `measures` by name and unit, `ratio` to the reference in the first of them."""
+    """One way of doing the work: `measures` by name and unit (None: does not apply to it), `ratio` to the reference in
+    the first of them."""
 
     name: str
-    measures: dict[str, Spread]
+    measures: dict[str, Spread | None]
     ratio: Spread | None = None
 
 
@@ -34,6 +35,8 @@ class Result(msgspec.Struct, frozen=True):
     reference: str
     ways: list[Way]
     notes: list[str] = []
+    plots: dict[str, str] = {}
+    """SVG by file name."""
 
 
 def spread(samples: Iterable[float]) -> Spread:
@@ -58,4 +61,28 @@ def way(name: str, rounds: Sequence[dict[str, float]], reference: Sequence[dict[
     measures = list(rounds[0])
     first = measures[0]
     ratio = None if reference is None else paired([r[first] for r in rounds], [r[first] for r in reference])
-    return Way(name, {measure: spread(r[measure] for r in rounds) for measure in measures}, ratio)
+    found = {measure: [r[measure] for r in rounds] for measure in measures}
+    return Way(name, {m: None if any(map(math.isnan, f)) else spread(f) for m, f in found.items()}, ratio)
+
+
+def merged(results: Sequence[Result]) -> Result:
+    """Parts of one table as one: each way once, the one that several have with the range of all its measurements."""
+    found: dict[str, list[Way]] = {}
+    for one in (way for result in results for way in result.ways):
+        found.setdefault(one.name, []).append(one)
+    first = results[0]
+    notes = list(dict.fromkeys(note for result in results for note in result.notes))
+    return msgspec.structs.replace(first, ways=[_widest(ways) for ways in found.values()], notes=notes)
+
+
+def _widest(ways: Sequence[Way]) -> Way:
+    measures = {name: _wide([way.measures[name] for way in ways]) for name in ways[0].measures}
+    return msgspec.structs.replace(ways[0], measures=measures)
+
+
+def _wide(spreads: Sequence[Spread | None]) -> Spread | None:
+    known = [one for one in spreads if one is not None]
+    if not known:
+        return None
+    median = statistics.median(one.median for one in known)
+    return Spread(median, min(one.low for one in known), max(one.high for one in known))

@@ -65,10 +65,10 @@ def prepare(stage: Stage, worker: Actor, bare: Actor) -> None:
     headrace_round(stage, worker, small)
 
 
-def headrace_round(stage: Stage, worker: Actor, size: Size) -> Round:
+def headrace_round(stage: Stage, worker: Actor, size: Size, model: str = MODEL) -> Round:
     """One backlog, scored by headrace."""
     settings = stage.fresh()
-    fill(settings, size.requests, size.rows)
+    fill(settings, size.requests, size.rows, model)
     stage.settle()
     before_s = stage.server_cpu_s()
     answer = worker.ask(do="score", url=settings.redis_url, prefix=settings.prefix, models=str(stage.models))

@@ -14,10 +14,11 @@ from typing import Self
 
 import numpy as np
 import redis
+from threadpoolctl import threadpool_limits
 
 from headrace.bus.scripts import PublishCall
 from headrace.bus.sync import Link
-from headrace.channels import REQUESTS
+from headrace.channels import REQUESTS, Names
 from headrace.codec import encode
 from headrace.embedded import EmbeddedServer, EmbeddedSettings
 from headrace.events import Matrix, PredictionRequested, new_id
@@ -29,6 +30,10 @@ from headrace.settings import Settings
 MODEL = "digits"
 BATCH = 500
 PATIENCE_S = 30.0
+
+
+class AbsentError(Exception):
+    """What a benchmark needs is not there; the text says what."""
 
 
 class Stage:
@@ -45,7 +50,8 @@ class Stage:
         # A rewrite of the file in the middle of a round would be charged to whoever runs just then.
         self.client.config_set("auto-aof-rewrite-percentage", 0)
         registry = Registry(self.models)
-        trained = train(MODEL)
+        with threadpool_limits(1):  # idle threads that spin would hold up everybody on few cores
+            trained = train(MODEL)
         stored = registry.save(trained.estimator, trained.card)
         registry.promote(MODEL, stored.version)
         return self
@@ -85,6 +91,17 @@ class Stage:
                 return
             time.sleep(0.01)
 
+    def until_scored(self, settings: Settings, requests: int) -> None:
+        """Wait until scorers have decided so many requests. Raises RuntimeError if that takes too long."""
+        log = Names(settings.prefix).log(REQUESTS)
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            groups = self.client.xinfo_groups(log) if self.client.exists(log) else []
+            if any(one["entries-read"] == requests and not one["pending"] for one in groups):
+                return
+            time.sleep(0.02)
+        raise RuntimeError(f"{requests} requests were not scored within {PATIENCE_S:g} s")
+
     def server_cpu_s(self) -> float:
         """Processor time that the server has used, all its threads together."""
         used = self.client.info("cpu")
@@ -97,14 +114,14 @@ def digits(rows: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     return np.resize(held_out, (rows, held_out.shape[1]))
 
 
-def request(row: bytes, shape: tuple[int, int]) -> PredictionRequested:
+def request(row: bytes, shape: tuple[int, int], model: str = MODEL) -> PredictionRequested:
     """A request of this process, made now."""
     return PredictionRequested(
-        id=new_id(), source="bench", time=time.time(), model=MODEL, inputs=Matrix("<f4", shape, row)
+        id=new_id(), source="bench", time=time.time(), model=model, inputs=Matrix("<f4", shape, row)
     )
 
 
-def fill(settings: Settings, requests: int, rows: int = 1) -> None:
+def fill(settings: Settings, requests: int, rows: int = 1, model: str = MODEL) -> None:
     """Publish a backlog of requests with `rows` digits each, exactly as a publisher does."""
     matrix = digits(max(rows, 500) + 37)
     parts = [matrix[at : at + rows].tobytes() for at in range(len(matrix) - rows + 1)]
@@ -114,10 +131,16 @@ def fill(settings: Settings, requests: int, rows: int = 1) -> None:
     try:
         for first in range(1, requests + 1, batch):
             count = min(batch, requests + 1 - first)
-            events = [encode(request(part, (rows, 64))) for part in islice(source, count)]
-            link.publish(PublishCall(REQUESTS, 0, "filler", first, events))
+            append(link, [encode(request(part, (rows, 64), model)) for part in islice(source, count)], first)
     finally:
         link.close()
+
+
+def append(link: Link, events: list[bytes], first: int, channel: str = REQUESTS) -> None:
+    """Publish one batch; `first` is the number of its first event. Raises RuntimeError if it does not fit."""
+    answer = link.publish(PublishCall(channel, 0, "filler", first, events))
+    if answer.status != "ok":
+        raise RuntimeError(f"the server did not take the backlog: {answer.status}")
 
 
 def machine() -> str:

@@ -10,11 +10,17 @@ from typing import Any
 
 from benchmarks.actor import serve
 from headrace.bus import Bus
+from headrace.channels import AGGREGATORS, RUNS
 from headrace.events import new_id
+from headrace.heartbeat import memory_bytes
 from headrace.models.registry import Registry
 from headrace.settings import Settings
+from headrace.subscriber.aggregation.aggregator import run_aggregator
 from headrace.subscriber.scoring.scorer import Scorer
 from headrace.subscriber.scoring.shelf import Shelf
+
+AT_ONCE = Settings().consume_entries
+LOOK_S = 0.01
 
 
 class Worker:
@@ -29,24 +35,47 @@ class Worker:
         answer: dict[str, Any] = await getattr(self, request.pop("do"))(**request)
         return answer
 
-    async def score(self, url: str, prefix: str, models: str) -> dict[str, Any]:
+    async def score(self, url: str, prefix: str, models: str, at_once: int = AT_ONCE) -> dict[str, Any]:
         """Score a backlog until nothing waits. Connections and model are ready before the clock starts."""
-        async with Bus(Settings(redis_url=url, prefix=prefix)) as bus:
+        async with Bus(Settings(redis_url=url, prefix=prefix, consume_entries=at_once)) as bus:
             await bus.check()
             shelf = Shelf(Registry(Path(models)))
             shelf.load()
             gc.collect()
             gc.freeze()
             scorer = Scorer(bus, shelf, new_id())
-            wall_s, cpu_s = time.perf_counter(), time.process_time()
+            began_s, cpu_s = time.perf_counter(), time.process_time()
             await scorer.run(asyncio.Event(), burst=True)
-            wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
-        return {"events": scorer.tally.events, "wall_s": wall_s, "cpu_s": cpu_s, "failed": scorer.tally.failed}
+            ended_s, cpu_s = time.perf_counter(), time.process_time() - cpu_s
+        return {
+            "events": scorer.tally.events,
+            "failed": scorer.tally.failed,
+            "began_s": began_s,
+            "ended_s": ended_s,
+            "wall_s": ended_s - began_s,
+            "cpu_s": cpu_s,
+        }
 
-    async def start(self, url: str, prefix: str, models: str) -> dict[str, Any]:
+    async def fold(self, url: str, prefix: str) -> dict[str, Any]:
+        """Aggregate a backlog until nothing waits."""
+        settings = Settings(redis_url=url, prefix=prefix)
+        async with Bus(settings) as bus:
+            await bus.check()
+            gc.collect()
+            began_s, cpu_s = time.perf_counter(), time.process_time()
+            stop = asyncio.Event()
+            folding = asyncio.create_task(run_aggregator(settings, bus, stop=stop))
+            while not folding.done() and not await _folded(bus):  # noqa: ASYNC110 - the server cannot say when
+                await asyncio.sleep(LOOK_S)
+            wall_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_s
+            stop.set()
+            await folding
+        return {"wall_s": wall_s, "cpu_s": cpu_s, "memory_bytes": memory_bytes()}
+
+    async def start(self, url: str, prefix: str, models: str, at_once: int = AT_ONCE) -> dict[str, Any]:
         """Serve until `finish`."""
         self._stop = asyncio.Event()
-        self._bus = Bus(Settings(redis_url=url, prefix=prefix))
+        self._bus = Bus(Settings(redis_url=url, prefix=prefix, consume_entries=at_once))
         shelf = Shelf(Registry(Path(models)))
         shelf.load()
         gc.collect()
@@ -62,6 +91,12 @@ class Worker:
         await self._serving
         await self._bus.close()
         return {}
+
+
+async def _folded(bus: Bus) -> bool:
+    """Whether the aggregator has committed all that is in the log."""
+    groups = [group for group in await bus.groups(RUNS) if group.name == AGGREGATORS]
+    return bool(groups) and not groups[0].lag and not groups[0].in_flight
 
 
 if __name__ == "__main__":

@@ -80,9 +80,10 @@ async def decided(bus: Bus, partition: int, group: str) -> tuple[Position, list[
     return begin, after
 
 
-async def pages(bus: Bus, channel: str, partition: int, newest: Position) -> AsyncIterator[list[Entry]]:
-    """A log up to `newest`, page by page."""
-    start = None
+async def pages(
+    bus: Bus, channel: str, partition: int, newest: Position, *, start: Position | None = None
+) -> AsyncIterator[list[Entry]]:
+    """A log from `start` up to `newest`, page by page."""
     while newest != START:
         page = await bus.read(channel, partition, start=start, stop=newest, count=PAGE)
         if not page:

@@ -39,6 +39,7 @@ SECTIONS = {
         "server": "Run the embedded server in the foreground.",
     },
     "Operations": {
+        "stress": "Send requests at a rate, find the knee, and say what limits.",
         "doctor": "Examine the server and this machine, and say what to do.",
         "acl": "Print users of the server by role, with the rights that each needs.",
     },
