@@ -19,7 +19,7 @@ import msgspec
 
 ROOT = Path(__file__).parents[1]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-END_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 30.0
 
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 

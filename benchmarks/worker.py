@@ -35,8 +35,11 @@ class Worker:
         answer: dict[str, Any] = await getattr(self, request.pop("do"))(**request)
         return answer
 
-    async def score(self, url: str, prefix: str, models: str, at_once: int = AT_ONCE) -> dict[str, Any]:
-        """Score a backlog until nothing waits. Connections and model are ready before the clock starts."""
+    async def score(
+        self, url: str, prefix: str, models: str, at_once: int = AT_ONCE, begin_s: float = 0.0
+    ) -> dict[str, Any]:
+        """Score a backlog until nothing waits. Connections and model are ready before the clock starts, which is not
+        before `begin_s` of time.perf_counter: several may begin together."""
         async with Bus(Settings(redis_url=url, prefix=prefix, consume_entries=at_once)) as bus:
             await bus.check()
             shelf = Shelf(Registry(Path(models)))
@@ -44,6 +47,7 @@ class Worker:
             gc.collect()
             gc.freeze()
             scorer = Scorer(bus, shelf, new_id())
+            await asyncio.sleep(max(0.0, begin_s - time.perf_counter()))
             began_s, cpu_s = time.perf_counter(), time.process_time()
             await scorer.run(asyncio.Event(), burst=True)
             ended_s, cpu_s = time.perf_counter(), time.process_time() - cpu_s
