@@ -277,11 +277,13 @@ def _overload_notes(offered: Sequence[Round]) -> list[str]:
     ]
     kept = [one for one in offered if one["p99 ms"] <= 50]
     knee = f"{max(one['offered'] for one in kept):,.0f} requests/s" if kept else "below all rates that were tried"
+    beyond = [one["answered"] for one in offered if one not in kept]
+    span = f"{min(beyond):,.0f} to {max(beyond):,.0f} were answered" if beyond else "nothing was tried"
     return [
         *lines,
         f"Overload (histogram gradient boosting): the knee, the highest rate with a p99 of at most 50 ms, is {knee}. "
-        "Beyond it the queue grows and with it the latency, while throughput stays: what waits is work for full "
-        "batches. Nothing is lost: the log keeps what waits.",
+        f"Beyond it the queue grows and with it the latency; {span} a second. In all, "
+        f"{sum(one['lost'] for one in offered):,.0f} were lost or doubled.",
     ]
 
 
