@@ -17,7 +17,7 @@ FITS = import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c '$(FITS)' >/dev/null 2>&1 && { echo "$$p"; exit; }; done)
 
-.PHONY: help install demo test check audit chaos soak bench bench-quick format lock clean python
+.PHONY: help install demo test check audit chaos soak bench bench-quick gallery format lock clean python
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="..."]'
@@ -57,6 +57,9 @@ bench: $(STAMP) ## run the benchmarks (ARGS="--help" lists them)
 bench-quick: $(STAMP) ## run the benchmarks small enough for a look
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
+gallery: $(STAMP) ## run the gallery, each framework in its own environment, and table the results (ARGS="NAME...")
+	@$(BIN)/python examples/gallery/table.py $(ARGS)
+
 format: $(STAMP) ## apply the formatter and the safe fixes
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
@@ -73,7 +76,7 @@ lock: python ## make the two lock files again from pyproject.toml (UPGRADE=1 tak
 	@$(RESOLVE) $(addprefix --extra ,$(IMAGE_EXTRAS)) --constraint requirements.lock --output-file requirements-image.lock
 
 clean: ## remove the environment, caches and build products
-	@rm -rf $(VENV) .lock .audit .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov \
+	@rm -rf $(VENV) .lock .audit .gallery .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov \
 		build dist *.egg-info
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
