@@ -17,7 +17,7 @@ FITS = import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c '$(FITS)' >/dev/null 2>&1 && { echo "$$p"; exit; }; done)
 
-.PHONY: help install demo test check audit chaos soak bench bench-quick gallery format lock clean python
+.PHONY: help install demo test check audit chaos soak bench bench-quick gallery gallery-lock format lock clean python
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="..."]'
@@ -74,6 +74,12 @@ lock: python ## make the two lock files again from pyproject.toml (UPGRADE=1 tak
 	@test -x .lock/bin/uv || { $(PYTHON) -m venv .lock && .lock/bin/pip install -qq --disable-pip-version-check uv; }
 	@$(RESOLVE) --all-extras $(if $(UPGRADE),--upgrade) --output-file requirements.lock
 	@$(RESOLVE) $(addprefix --extra ,$(IMAGE_EXTRAS)) --constraint requirements.lock --output-file requirements-image.lock
+
+gallery-lock: python ## make the lock files of the gallery's frameworks again
+	@test -x .lock/bin/uv || { $(PYTHON) -m venv .lock && .lock/bin/pip install -qq --disable-pip-version-check uv; }
+	@for file in examples/gallery/requirements/*.in; do \
+		$(subst 'make lock','make gallery-lock',$(RESOLVE)) $$file --extra build --constraint requirements.lock \
+			$(if $(UPGRADE),--upgrade) --output-file $${file%.in}.txt; done
 
 clean: ## remove the environment, caches and build products
 	@rm -rf $(VENV) .lock .audit .gallery .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov \

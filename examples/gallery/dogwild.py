@@ -64,9 +64,10 @@ def main(show: Show) -> str:
         for rng in rngs:
             descend(alone, *sparse(rng, BLOCK), step)
     single = accuracy(alone)
-    for rank, score in enumerate(scores):
+    reached = scores[:]
+    for rank, score in enumerate(reached):
         show.check(score > single - 0.03, f"process {rank} scores {score:.3f}, a single one with all rows {single:.3f}")
-    said = " and ".join(f"{score:.3f}" for score in scores)
+    said = " and ".join(f"{score:.3f}" for score in reached)
     return f"accuracy {said} in the two processes, {single:.3f} in one with all rows; {gossips} gossips"
 
 
