@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from billion import FEATURES, batch, log_loss
 from sklearn.linear_model import SGDClassifier
 
+from billion import FEATURES, batch, log_loss
 from stage import Show, play
 
 BATCH = 100_000

@@ -95,9 +95,9 @@ def command(name: str | None, args: Sequence[str], folder: Path | None, port: in
             f"with that, or install {exhibit.requirements.with_suffix('.txt')} into yours"
         )
     words = [python, str(exhibit.path), *args]
-    if "REDIS_URL" in os.environ or no_page or {"-h", "--help"} & set(args):
+    if "REDIS_URL" in os.environ or {"-h", "--help"} & set(args):
         os.execv(python, words)
-    if status := _with_page(words, port):
+    if status := _alone(words) if no_page else _with_page(words, port):
         raise click.exceptions.Exit(status)
 
 
@@ -150,22 +150,38 @@ def _absent(requirements: Path) -> list[str]:
     return absent
 
 
+def _alone(words: Sequence[str]) -> int:
+    """Run the exhibit on a server of its own: its exit status."""
+    import subprocess
+
+    from headrace.cli.up import environment
+
+    with ExitStack() as stack:
+        return subprocess.run(words, env=environment(_settings(stack)), check=False).returncode
+
+
+def _settings(stack: ExitStack) -> Settings:
+    """Those of a server that lives as long as `stack`, and of folders that go with it."""
+    from tempfile import TemporaryDirectory
+
+    from headrace.embedded import EmbeddedServer
+    from headrace.settings import Settings
+
+    home = Path(stack.enter_context(TemporaryDirectory(prefix="headrace-gallery-", ignore_cleanup_errors=True)))
+    server = stack.enter_context(EmbeddedServer())
+    return Settings.load(redis_url=server.url, models=home / "models", spill=home / "spill")
+
+
 def _with_page(words: Sequence[str], port: int | None) -> int:
     """Run the exhibit on a server and a page of its own; its exit status, once somebody has seen enough."""
     import asyncio
-    from tempfile import TemporaryDirectory
 
     from headrace.cli.ports import choose
-    from headrace.embedded import EmbeddedServer
-    from headrace.settings import Settings
 
     require("the page of an exhibit (--no-page runs it without)", "all", *MODULES)
     page = choose("--port", port, PAGE_PORT, (), tell)
     with ExitStack() as stack:
-        home = Path(stack.enter_context(TemporaryDirectory(prefix="headrace-gallery-", ignore_cleanup_errors=True)))
-        server = stack.enter_context(EmbeddedServer())
-        settings = Settings.load(redis_url=server.url, models=home / "models", spill=home / "spill")
-        return asyncio.run(_show(settings, words, page))
+        return asyncio.run(_show(_settings(stack), words, page))
 
 
 async def _show(settings: Settings, words: Sequence[str], page: int) -> int:

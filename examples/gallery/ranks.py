@@ -1,0 +1,75 @@
+"""Processes that know their rank: what exhibits of distributed training share. Each has a run's events of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from headrace import Publisher, Run, Settings
+from headrace.embedded.probe import free_port
+from headrace.events import new_id
+from stage import Show
+
+Body = Callable[..., Any]
+
+
+def together(
+    show: Show, world: int, name: str, params: Mapping[str, Any], body: Body, *args: Any
+) -> tuple[str, list[Any]]:
+    """Call `body(run, *args)` in so many processes that can reach each other: the run's id, and each one's result.
+
+    The ranks begin and finish one run; what they log is for the caller to `expect`.
+    """
+    context = multiprocessing.get_context("spawn")
+    run, results, port = new_id(), context.SimpleQueue(), free_port()
+    ranks = [
+        context.Process(target=_be, args=(show.settings, rank, world, port, run, name, params, results, body, args))
+        for rank in range(world)
+    ]
+    for process in ranks:
+        process.start()
+    found: dict[int, Any] = {}
+    for process in ranks:
+        process.join()
+        show.check(process.exitcode == 0, f"{name}: a rank ended with status {process.exitcode}")
+    while not results.empty():
+        rank, result = results.get()
+        found[rank] = result
+    show.expect(run, ranks=world)
+    return run, [found[rank] for rank in range(world)]
+
+
+def _be(
+    settings: Settings,
+    rank: int,
+    world: int,
+    port: int,
+    run: str,
+    name: str,
+    params: Mapping[str, Any],
+    results: Any,
+    body: Body,
+    args: tuple[Any, ...],
+) -> None:
+    """One rank, from its start to its end."""
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(world),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    with (
+        Publisher(settings) as publisher,
+        Run(name, params, publisher=publisher, id=run, rank=rank, world_size=world) as logged,
+    ):
+        results.put((rank, body(logged, *args)))
+    dist.barrier()
+    dist.destroy_process_group()
