@@ -26,22 +26,33 @@ def together(
     The ranks begin and finish one run; what they log is for the caller to `expect`.
     """
     context = multiprocessing.get_context("spawn")
-    run, results, port = new_id(), context.SimpleQueue(), free_port()
+    run, port = new_id(), free_port()
+    pipes = [context.Pipe(duplex=False) for _ in range(world)]
     ranks = [
-        context.Process(target=_be, args=(show.settings, rank, world, port, run, name, params, results, body, args))
-        for rank in range(world)
+        context.Process(target=_be, args=(show.settings, rank, world, port, run, name, params, pipe, body, args))
+        for rank, (_, pipe) in enumerate(pipes)
     ]
-    for process in ranks:
-        process.start()
-    found: dict[int, Any] = {}
-    for process in ranks:
-        process.join()
-        show.check(process.exitcode == 0, f"{name}: a rank ended with status {process.exitcode}")
-    while not results.empty():
-        rank, result = results.get()
-        found[rank] = result
+    try:
+        for process, (_, pipe) in zip(ranks, pipes, strict=True):
+            process.start()
+            pipe.close()
+        found = [receive(show, name, pipe) for pipe, _ in pipes]
+        for process in ranks:
+            process.join()
+    finally:
+        for process in ranks:
+            process.terminate()  # the others wait for ever for one that failed
+            process.join()
     show.expect(run, ranks=world)
-    return run, [found[rank] for rank in range(world)]
+    return run, found
+
+
+def receive(show: Show, name: str, pipe: Any) -> Any:
+    """What a rank says at its end; the exhibit fails if it ends without a word."""
+    try:
+        return pipe.recv()
+    except EOFError:
+        show.check(False, f"{name}: a rank ended without a result")
 
 
 def _be(
@@ -52,7 +63,7 @@ def _be(
     run: str,
     name: str,
     params: Mapping[str, Any],
-    results: Any,
+    pipe: Any,
     body: Body,
     args: tuple[Any, ...],
 ) -> None:
@@ -70,6 +81,6 @@ def _be(
         Publisher(settings) as publisher,
         Run(name, params, publisher=publisher, id=run, rank=rank, world_size=world) as logged,
     ):
-        results.put((rank, body(logged, *args)))
+        pipe.send(body(logged, *args))
     dist.barrier()
     dist.destroy_process_group()
