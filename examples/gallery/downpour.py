@@ -15,6 +15,7 @@ Weight: heavy
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -40,8 +41,16 @@ class Server:
         self.publisher = Publisher(settings)
         self.run = Run("downpour", {"workers": WORKERS}, publisher=self.publisher, id=run)
         self.weights = np.zeros(features)
-        self.version = 0
+        self.version = self.joined = 0
         self.staleness: list[int] = []
+
+    def join(self) -> int:
+        """A worker is there; none begins before all are."""
+        self.joined += 1
+        return self.joined
+
+    def present(self) -> int:
+        return self.joined
 
     def pull(self) -> tuple[int, Any]:
         return self.version, self.weights
@@ -64,6 +73,9 @@ def work(server: Any, part: int, pushes: int) -> list[tuple[int, int]]:
     rows, labels, _, _ = data()
     rng = np.random.default_rng(part)
     pulled = []
+    ray.get(server.join.remote())
+    while ray.get(server.present.remote()) < WORKERS:
+        time.sleep(0.005)
     for number in range(pushes):
         version, weights = ray.get(server.pull.remote())
         drawn = rng.integers(part, len(rows), BATCH) // WORKERS * WORKERS + part
@@ -92,6 +104,7 @@ def main(show: Show) -> str:
     # Each gradient was applied at some version; its age is that minus the version it was made for.
     ages = sum(range(version)) - sum(each for found in pulled for _, each in found)
     show.check(ages == sum(staleness) and min(staleness) >= 0, f"staleness sums to {sum(staleness)}, recounted {ages}")
+    show.check(max(staleness) > 0, "no gradient was ever stale: the workers took turns")
     alone, rng = np.zeros(rows.shape[1]), np.random.default_rng(0)
     for _ in range(version):
         drawn = rng.integers(0, len(rows), BATCH)

@@ -33,7 +33,6 @@ from headrace.events import PredictionScored
 from headrace.models.card import Card
 from headrace.models.datasets import load
 from headrace.models.registry import Registry
-from headrace.testing import wait_until_sync
 from stage import Show, play
 
 MODEL = "gallery-digits"
@@ -124,7 +123,7 @@ def behind_a_queue(show: Show, images: Any, wanted: list[str]) -> float:
     """The second approach: images a second."""
     scorer = show.process("-m", "headrace", "scorer", "--name", "gallery")
     try:
-        wait_until_sync(lambda: answered(show, images[:1]), READY_S, "the scorer")
+        show.wait("the scorer", lambda: answered(show, images[:1]), READY_S)
 
         def ask(number: int) -> tuple[str, float, str]:
             began_s = time.monotonic()

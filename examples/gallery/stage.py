@@ -91,6 +91,13 @@ class Show:
         self.check(now == wanted, f"the log holds {now:,} of {wanted:,} {what}")
         self.events += now
 
+    def wait(self, what: str, holds: Callable[[], Any], seconds: float) -> None:
+        """Go on once something holds; fails if it does not within the time."""
+        until = time.monotonic() + seconds
+        while not holds():
+            self.check(time.monotonic() < until, f"{what} did not come within {seconds:g} s")
+            time.sleep(0.05)
+
     def log(self, channel: str) -> Iterator[Event]:
         """The events of a channel since this performance began (of one not in CHANNELS: all), by partition."""
         for partition in self._link.names.partitions_of(channel):
