@@ -23,8 +23,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.tree import DecisionTreeClassifier
 
-from headrace import Run
-from stage import Show, play
+from headrace import Settings
+from headrace.events import new_id
+from stage import Show, play, ranked
 
 WORKERS = 2
 LOG_EVERY = 5
@@ -41,14 +42,14 @@ def main(show: Show) -> str:
     context.set_forkserver_preload(["sklearn.datasets", "sklearn.model_selection", "sklearn.tree"])
     with ProcessPoolExecutor(WORKERS, context) as pool:
         for kind in ("by function", "by data"):
-            with show.run(f"forest {kind}", {"trees": trees, "workers": WORKERS}, world_size=WORKERS) as run:
-                futures = []
-                for worker in range(WORKERS):
-                    part = slice(None) if kind == "by function" else slice(worker, None, WORKERS)
-                    rows, labels = np.ascontiguousarray(train_x[part]), train_y[part]
-                    futures.append(pool.submit(grow, run, worker, rows, labels, test_x, test_y, seeds[worker::WORKERS]))
-                found = [future.result() for future in futures]
-            show.expect(run, metrics=trees // LOG_EVERY)
+            run, futures = new_id(), []
+            for worker in range(WORKERS):
+                part = slice(None) if kind == "by function" else slice(worker, None, WORKERS)
+                learned = (np.ascontiguousarray(train_x[part]), train_y[part])
+                given = (show.settings, run, kind, worker, *learned, test_x, test_y, seeds[worker::WORKERS])
+                futures.append(pool.submit(grow, *given))
+            found = [future.result() for future in futures]
+            show.expect(run, metrics=trees // LOG_EVERY, ranks=WORKERS)
             votes[kind] = sum(each for each, _ in found)
             share = sum(read for _, read in found) / (WORKERS * train_x.nbytes)
             wanted = 1 if kind == "by function" else 1 / WORKERS
@@ -63,15 +64,24 @@ def main(show: Show) -> str:
     )
 
 
-def grow(run: Run, worker: int, train_x: Any, train_y: Any, test_x: Any, test_y: Any, seeds: Any) -> tuple[Any, int]:
+def grow(
+    settings: Settings,
+    run: str,
+    kind: str,
+    worker: int,
+    train_x: Any,
+    train_y: Any,
+    test_x: Any,
+    test_y: Any,
+    seeds: Any,
+) -> tuple[Any, int]:
     """One worker's trees: the sum of their votes on the test rows, and the bytes of the rows it learned from."""
-    run.rank = worker
     votes = np.zeros((len(test_x), 10))
-    for number, seed in enumerate(seeds, 1):
-        votes += grown(train_x, train_y, seed).predict_proba(test_x)
-        if number % LOG_EVERY == 0:
-            run.log(step=number, accuracy=(votes.argmax(1) == test_y).mean(), mb=train_x.nbytes / 1e6)
-    run.publisher.flush()
+    with ranked(settings, run, f"forest {kind}", worker, WORKERS, trees=len(seeds), rows=len(train_x)) as logged:
+        for number, seed in enumerate(seeds, 1):
+            votes += grown(train_x, train_y, seed).predict_proba(test_x)
+            if number % LOG_EVERY == 0:
+                logged.log(step=number, accuracy=(votes.argmax(1) == test_y).mean(), mb=train_x.nbytes / 1e6)
     return votes, train_x.nbytes
 
 

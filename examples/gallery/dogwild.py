@@ -23,15 +23,15 @@ from typing import Any
 
 import numpy as np
 
-from headrace import Publisher, Run
+from headrace import Settings
 from headrace.arrays import pack, unpack_rows
 from headrace.bus.envelope import opened
 from headrace.bus.sync import Link, Listener
 from headrace.channels import Names
 from headrace.codec import decode
-from headrace.events import PredictionRequested, stamped
+from headrace.events import PredictionRequested, new_id, stamped
 from hogwild import FEATURES, accuracy, descend, sparse
-from stage import Show, play
+from stage import Show, play, ranked
 
 PROCESSES = 2
 THREADS = 2
@@ -44,18 +44,18 @@ def main(show: Show) -> str:
     updates = show.sizes["updates"]
     context = multiprocessing.get_context("spawn")
     channel, scores = f"gossip-{secrets.token_hex(3)}", context.Array("d", PROCESSES)
-    with show.run("dogwild", {"processes": PROCESSES, "threads": THREADS}, world_size=PROCESSES) as run:
-        ready = context.Barrier(PROCESSES)
-        processes = [
-            context.Process(target=live, args=(run, channel, rank, updates, ready, scores)) for rank in range(PROCESSES)
-        ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-            show.check(process.exitcode == 0, f"a process ended with status {process.exitcode}")
+    run, ready = new_id(), context.Barrier(PROCESSES)
+    processes = [
+        context.Process(target=live, args=(show.settings, run, channel, rank, updates, ready, scores))
+        for rank in range(PROCESSES)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        show.check(process.exitcode == 0, f"a process ended with status {process.exitcode}")
     gossips = PROCESSES * (updates // GOSSIP_EVERY)
-    show.expect(run, metrics=gossips)
+    show.expect(run, metrics=gossips, ranks=PROCESSES)
     show.count("gossips", gossips, lambda: sum(1 for _ in show.log(channel)))
 
     alone = np.zeros(FEATURES)
@@ -71,17 +71,16 @@ def main(show: Show) -> str:
     return f"accuracy {said} in the two processes, {single:.3f} in one with all rows; {gossips} gossips"
 
 
-def live(run: Run, channel: str, rank: int, updates: int, ready: Any, scores: Any) -> None:
+def live(settings: Settings, run: str, channel: str, rank: int, updates: int, ready: Any, scores: Any) -> None:
     """One process: threads that learn, gossip that comes and goes."""
-    run.rank = rank
     weights = np.zeros(FEATURES)
-    link = Link(run.publisher.settings)
+    link = Link(settings)
     heard = 0
     age_s = np.nan
     rng = np.random.default_rng(rank)
     with (
-        link.listen(Names(run.publisher.settings.prefix).live(channel)) as listener,
-        Publisher(run.publisher.settings, source=f"dogwild-{rank}") as publisher,
+        link.listen(Names(settings.prefix).live(channel)) as listener,
+        ranked(settings, run, "dogwild", rank, PROCESSES, threads=THREADS, updates=updates) as logged,
     ):
         ready.wait()
         for step in range(GOSSIP_EVERY, updates + 1, GOSSIP_EVERY):
@@ -97,14 +96,13 @@ def live(run: Run, channel: str, rank: int, updates: int, ready: Any, scores: An
                 thread.join()
             # A request is the event that carries a matrix; on a channel of its own nobody scores it.
             mine = PredictionRequested(model="dogwild", subject=str(rank), inputs=pack(weights[None]))
-            publisher.publish(channel, stamped(mine, f"dogwild-{rank}"))
+            logged.publisher.publish(channel, stamped(mine, f"dogwild-{rank}"))
             for gossip in overheard(listener, rank):
                 weights += (unpack_rows(gossip.inputs)[0] - weights) / 2
                 heard, age_s = heard + 1, time.time() - gossip.time
-            run.log(step=step, loss=np.mean(losses), heard=heard, age_s=age_s)
+            logged.log(step=step, loss=np.mean(losses), heard=heard, age_s=age_s)
     scores[rank] = accuracy(weights)
     link.close()
-    run.publisher.flush()
 
 
 def learn(weights: Any, work: list[Any], step: int, losses: list[float]) -> None:

@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from headrace import Run
-from stage import Show, play
+from headrace import Settings
+from headrace.events import new_id
+from stage import Show, play, ranked
 
 WORKERS = 2
 FEATURES = 2_000
@@ -48,11 +49,9 @@ def main(show: Show) -> str:
         for kind, lock in {"locked": context.Lock(), "hogwild": None}.items():
             path = Path(folder, kind)
             weights = np.memmap(path, dtype=np.float64, mode="w+", shape=FEATURES)
-            with show.run(kind, {"rows": rows, "workers": WORKERS}, world_size=WORKERS) as run:
-                began_s = time.monotonic()
-                made = train(context, run, path, rows, passes, lock)
-                seconds[kind] = time.monotonic() - began_s
-            show.expect(run, metrics=WORKERS * (updates // LOG_EVERY))
+            began_s = time.monotonic()
+            made = train(context, show, kind, path, rows, passes, lock)
+            seconds[kind] = time.monotonic() - began_s
             show.check(made == WORKERS * updates, f"{kind}: {made} updates instead of {WORKERS * updates}")
             scores[kind] = accuracy(weights)
         alone = np.zeros(FEATURES)
@@ -67,33 +66,34 @@ def main(show: Show) -> str:
     return f"accuracy {said}; {seconds['hogwild']:.1f} s without lock, {seconds['locked']:.1f} s with it"
 
 
-def train(context: SpawnContext, run: Run, path: Path, rows: int, passes: int, lock: Any) -> int:
+def train(context: SpawnContext, show: Show, kind: str, path: Path, rows: int, passes: int, lock: Any) -> int:
     """Run the workers to their end: how many updates they made."""
-    counter = context.Value("i", 0)
-    workers = [
-        context.Process(target=work, args=(run, path, rows, passes, worker, lock, counter)) for worker in range(WORKERS)
-    ]
+    run, counter = new_id(), context.Value("i", 0)
+    given = (show.settings, run, kind, path, rows, passes)
+    workers = [context.Process(target=work, args=(*given, worker, lock, counter)) for worker in range(WORKERS)]
     for process in workers:
         process.start()
     for process in workers:
         process.join()
+    show.expect(run, metrics=WORKERS * (passes * (rows // WORKERS // BLOCK) // LOG_EVERY), ranks=WORKERS)
     return int(counter.value)
 
 
-def work(run: Run, path: Path, rows: int, passes: int, worker: int, lock: Any, counter: Any) -> None:
+def work(
+    settings: Settings, run: str, kind: str, path: Path, rows: int, passes: int, worker: int, lock: Any, counter: Any
+) -> None:
     """One process: update the shared weights with its own rows, and say how the loss goes."""
-    run.rank = worker
     weights = np.memmap(path, dtype=np.float64, mode="r+", shape=FEATURES)
     losses = []
     step = 0
-    for step, (columns, values, truth) in enumerate(blocks(rows, passes, worker), 1):
-        with lock or nullcontext():
-            losses.append(descend(weights, columns, values, truth, step))
-        if step % LOG_EVERY == 0:
-            run.log(step=step, loss=np.mean(losses[-LOG_EVERY:]))
+    with ranked(settings, run, kind, worker, WORKERS, rows=rows, passes=passes) as logged:
+        for step, (columns, values, truth) in enumerate(blocks(rows, passes, worker), 1):
+            with lock or nullcontext():
+                losses.append(descend(weights, columns, values, truth, step))
+            if step % LOG_EVERY == 0:
+                logged.log(step=step, loss=np.mean(losses[-LOG_EVERY:]))
     with counter.get_lock():
         counter.value += step
-    run.publisher.flush()
 
 
 def descend(weights: Any, columns: Any, values: Any, truth: Any, step: int) -> float:

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from headrace import Publisher, Run, Settings
+from headrace import Settings
 from headrace.embedded.probe import free_port
 from headrace.events import new_id
-from stage import Show
+from stage import Show, ranked
 
 Body = Callable[..., Any]
 
@@ -77,10 +77,7 @@ def _be(
     )
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    with (
-        Publisher(settings) as publisher,
-        Run(name, params, publisher=publisher, id=run, rank=rank, world_size=world) as logged,
-    ):
+    with ranked(settings, run, name, rank, world, **params) as logged:
         pipe.send(body(logged, *args))
     dist.barrier()
     dist.destroy_process_group()

@@ -26,7 +26,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -140,6 +140,16 @@ class Show:
             if isinstance(event, COUNTED) and event.run in found:
                 found[event.run][type(event)] += 1
         return found
+
+
+@contextmanager
+def ranked(settings: Settings, run: str, name: str, rank: int, world: int, **params: Any) -> Iterator[Run]:
+    """One rank of a run of several processes, from its beginning to its end; `run` is the id that all of them share."""
+    with (
+        Publisher(settings) as publisher,
+        Run(name, params, publisher=publisher, id=run, rank=rank, world_size=world) as logged,
+    ):
+        yield logged
 
 
 def play(main: Callable[[Show], str], versions: tuple[str, ...] = (), **sizes: tuple[int, int] | str) -> NoReturn:
