@@ -1,13 +1,14 @@
 """Data times pipeline parallelism by hand: four ranks, two copies of a network that is cut into two stages.
 
 A batch is cut into microbatches. The first stage sends its activations on and takes gradients back; while it waits for
-the first of them, and the second stage for the first activations, they idle: the bubble. With p stages and m
-microbatches it is at least (p-1)/(m+p-1) of the time. Copies of a stage average their gradients.
+the first of them, and the second stage for the first activations, they idle: the bubble. It is counted in ticks of a
+logical clock that travels with what is sent, where each pass of a microbatch through a stage takes one; beside it
+stands what the clock on the wall says, which on a busy machine is another matter. Copies average their gradients.
 
-From: Huang and others, GPipe, 2018.
-Look at: `idle` of each rank, the share of its time that it waited, run by run with more microbatches; `weights_kb`.
-Checked: the weights are those of one process with the whole network, to rounding; each rank holds one stage only; the
-idle share is smaller with many microbatches than with one.
+From: Huang and others, GPipe, 2018; Lamport, Time, clocks, and the ordering of events, 1978.
+Look at: `bubble` of the runs with few and many microbatches, and `waited` of each rank; `weights_kb`.
+Checked: the bubble is (p-1)/(m+p-1) for p stages and m microbatches, exactly; the weights are those of one process with
+the whole network, to rounding; each rank holds one stage only.
 Needs: torch
 Weight: heavy
 """
@@ -35,7 +36,7 @@ RATE = 0.05
 
 
 def main(show: Show) -> str:
-    steps, idle = show.sizes["steps"], {}
+    steps, shares = show.sizes["steps"], {}
     alone = nn.Sequential(*(stage(number) for number in range(STAGES)))
     for step in range(1, steps + 1):
         rows, truth = (torch.cat(parts) for parts in zip(*(batch(step, copy) for copy in range(COPIES)), strict=True))
@@ -48,65 +49,89 @@ def main(show: Show) -> str:
             show, STAGES * COPIES, f"pipeline, {microbatches} microbatches", params, train, microbatches, steps
         )
         show.expect(run, metrics=STAGES * COPIES * steps)
-        for rank, (weights, _) in enumerate(found):
+        for rank, (weights, _, _) in enumerate(found):
             own = whole[rank // COPIES]
             show.check(len(weights) == len(own), f"rank {rank} holds {len(weights)} weights, its stage has {len(own)}")
             error = float(np.abs(weights - own).max())
             show.check(error < 1e-4, f"with {microbatches} microbatches rank {rank} is off by {error:.1e}")
-        idle[microbatches] = float(np.mean([share for _, share in found]))
-    show.check(idle[8] < idle[1], f"microbatches do not shrink the bubble: {idle}")
-    least = {count: (STAGES - 1) / (count + STAGES - 1) for count in idle}
-    said = ", ".join(f"{share:.0%} with {count} (at least {least[count]:.0%})" for count, share in idle.items())
-    return f"2 x 2 ranks, weights equal to one process's; idle by microbatches: {said}"
+        least = (STAGES - 1) / (microbatches + STAGES - 1)
+        bubbles = {round(bubble, 9) for _, bubble, _ in found}
+        show.check(bubbles == {round(least, 9)}, f"the bubble is {bubbles} instead of {least:.3f}")
+        shares[microbatches] = (least, float(np.mean([waited for _, _, waited in found])))
+    said = ", ".join(f"{bubble:.0%} with {count} (waited {waited:.0%})" for count, (bubble, waited) in shares.items())
+    return f"2 x 2 ranks, weights equal to one process's; bubble by microbatches: {said}"
 
 
-def train(run: Run, microbatches: int, steps: int) -> tuple[Any, float]:
-    """One rank: one stage of one copy. Its weights, and the share of the time that it waited."""
+def train(run: Run, microbatches: int, steps: int) -> tuple[Any, float, float]:
+    """One rank, one stage of one copy: its weights, the share of ticks that it idled, and of the time that it waited."""
     number, copy = divmod(run.rank, COPIES)
     peer = run.rank + COPIES if number == 0 else run.rank - COPIES
     siblings = [dist.new_group([which * COPIES + each for each in range(COPIES)]) for which in range(STAGES)]
     model, micro = stage(number), BATCH // microbatches
-    idle_s = total_s = 0.0
+    waited_s = total_s = 0.0
     for step in range(1, steps + 1):
         rows, truth = (part.split(micro) for part in batch(step, copy))
         dist.barrier()
-        began_s, waited_s, loss = time.monotonic(), 0.0, 0.0
+        line, began_s, loss = Line(peer, micro), time.monotonic(), 0.0
         if number == 0:
             sent = []
             for piece in rows:
                 sent.append(model(piece))
-                waited_s += timed(lambda piece=sent[-1]: dist.isend(piece.detach(), peer).wait())
+                line.send(sent[-1].detach())
             for activation in sent:
-                back = torch.empty_like(activation)
-                waited_s += timed(lambda back=back: dist.recv(back, peer))
-                activation.backward(back)
+                activation.backward(line.receive())
+                line.clock += 1
         else:
-            sends = []
             for wanted in truth:
-                came = torch.empty(micro, WIDTH)
-                waited_s += timed(lambda came=came: dist.recv(came, peer))
-                came.requires_grad_()
+                came = line.receive().requires_grad_()
                 part = nn.functional.mse_loss(model(came), wanted) / microbatches
+                line.clock += 1
                 part.backward()
-                sends.append(dist.isend(came.grad, peer))
+                line.send(came.grad)
                 loss += float(part.detach())
-            for each in sends:
-                each.wait()
-        spent_s = time.monotonic() - began_s
+        line.finish()
+        waited_s, total_s = waited_s + line.waited_s, total_s + time.monotonic() - began_s
+        span = torch.tensor(line.clock)
+        dist.all_reduce(span, dist.ReduceOp.MAX)
+        bubble = 1 - 2 * microbatches / int(span)
         for weights in model.parameters():
             dist.all_reduce(weights.grad, group=siblings[number])
             weights.grad /= COPIES
         descend(model)
-        idle_s, total_s = idle_s + waited_s, total_s + spent_s
         values = {"loss": loss} if number else {}
-        run.log(step=step, idle=waited_s / spent_s, weights_kb=4 * len(flat(model)) / 1e3, **values)
-    return flat(model), idle_s / total_s
+        run.log(step=step, bubble=bubble, waited=waited_s / total_s, weights_kb=4 * len(flat(model)) / 1e3, **values)
+    return flat(model), bubble, waited_s / total_s
 
 
-def timed(wait: Any) -> float:
-    began_s = time.monotonic()
-    wait()
-    return time.monotonic() - began_s
+class Line:
+    """The way to the other stage. What is sent carries the sender's clock in a row of its own."""
+
+    def __init__(self, peer: int, micro: int) -> None:
+        self.peer, self.micro = peer, micro
+        self.clock = 0
+        """Ticks: a pass of a microbatch through a stage takes one, and what is received cannot be from the future."""
+        self.waited_s = 0.0
+        self._sends: list[Any] = []
+
+    def send(self, values: Any) -> None:
+        """Send what a pass has made; the pass took a tick."""
+        self.clock += 1
+        whole = torch.cat([values, torch.full((1, WIDTH), float(self.clock))])
+        self._sends.append((dist.isend(whole, self.peer), whole))
+
+    def receive(self) -> Any:
+        """Wait for what the other stage sends next."""
+        whole = torch.empty(self.micro + 1, WIDTH)
+        began_s = time.monotonic()
+        dist.recv(whole, self.peer)
+        self.waited_s += time.monotonic() - began_s
+        self.clock = max(self.clock, int(whole[-1, 0]))
+        return whole[:-1].clone()
+
+    def finish(self) -> None:
+        """Return once everything that was sent has gone."""
+        for work, _ in self._sends:
+            work.wait()
 
 
 def stage(number: int) -> Any:

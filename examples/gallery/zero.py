@@ -2,7 +2,7 @@
 
 Without ZeRO each rank keeps all optimizer state, gradients and weights. Stage 1 parts the optimizer state among the
 ranks, stage 2 the gradients as well, stage 3 the weights themselves. Then the same network as a pipeline of two stages,
-each rank with half of its layers. On CPU ranks with gloo; the first start compiles DeepSpeed's CPU operator.
+each rank with half of its layers. On CPU ranks with gloo.
 
 From: Rajbhandari and others, ZeRO, 2019.
 Look at: one run an arrangement: `state_mb` and `weights_mb` of each rank, beside losses that are the same.
@@ -29,6 +29,9 @@ from torch import nn
 from headrace import Run
 from ranks import together
 from stage import Show, play
+
+# DeepSpeed's own sum over shared memory would first be compiled, for minutes; gloo's does the same here.
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 WORLD = 2
 WIDTH = 256
