@@ -14,6 +14,7 @@ Weight: heavy
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -37,24 +38,16 @@ STREAM_S = 90.0
 
 def main(show: Show) -> str:
     settings = AppSettings(rows=show.sizes["rows"])
+    # The tests are the application's, and so is their configuration: none.
+    alone = ["-c", os.devnull, "--rootdir", str(APP), "-p", "no:cacheprovider", "-p", "no:headrace"]
     tests = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:headrace",
-            str(APP / "test_stages.py"),
-        ],
+        [sys.executable, "-m", "pytest", "-q", *alone, str(APP / "test_stages.py")],
         cwd=APP.parent,
         capture_output=True,
         text=True,
         check=False,
     )
-    show.check(tests.returncode == 0, f"the tests of the stages fail:\n{tests.stdout[-2000:]}")
+    show.check(tests.returncode == 0, f"the tests of the stages fail:\n{tests.stdout[-2000:]}{tests.stderr[-500:]}")
     with spark_session(settings) as session:
         table = stages.assembled(stages.cleaned(stages.generated(session, settings.rows, settings.partitions))).cache()
         table.count()

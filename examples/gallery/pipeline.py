@@ -63,7 +63,7 @@ def main(show: Show) -> str:
 
 
 def train(run: Run, microbatches: int, steps: int) -> tuple[Any, float, float]:
-    """One rank, one stage of one copy: its weights, the share of ticks that it idled, and of the time that it waited."""
+    """One rank, one stage of one copy: its weights, the share of ticks that it idled and of time that it waited."""
     number, copy = divmod(run.rank, COPIES)
     peer = run.rank + COPIES if number == 0 else run.rank - COPIES
     siblings = [dist.new_group([which * COPIES + each for each in range(COPIES)]) for which in range(STAGES)]
