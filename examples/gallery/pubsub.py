@@ -24,6 +24,8 @@ from headrace.codec import decode
 from headrace.events import RunMetrics, stamped
 from stage import Show, play
 
+PATIENCE_S = 30.0
+
 
 def main(show: Show) -> str:
     readings = show.sizes["readings"]
@@ -47,9 +49,9 @@ async def plain(show: Show, readings: int) -> list[int]:
         for reading in range(readings):
             if reading == readings // 2:
                 await bob.subscribe(name)
-                await bob.get_message(timeout=5.0)  # the confirmation: from here on he listens
+                await bob.get_message(timeout=PATIENCE_S)  # the confirmation: from here on he listens
             await alice.publish(name, reading)
-        while len(heard) < readings - readings // 2 and (said := await bob.get_message(timeout=5.0)):
+        while len(heard) < readings - readings // 2 and (said := await bob.get_message(timeout=PATIENCE_S)):
             heard.append(int(said["data"]))
         return heard
 
