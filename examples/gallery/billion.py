@@ -55,7 +55,8 @@ def main(show: Show) -> str:
     grown_mb = used_mb() - memory_mb
     show.check(grown_mb < GROWTH_MB, f"the process grew by {grown_mb:.0f} MB")
     whole = f"a billion would take {1e9 / rows_per_s / 60:.0f} min" if batches * BATCH < 1e9 else "all of them"
-    return f"{batches * BATCH / 1e6:g} million rows, {rows_per_s / 1e6:.1f} a second ({whole}); cosine {cosine:.4f}"
+    done, pace = f"{batches * BATCH / 1e6:g} million rows", f"{rows_per_s / 1e6:.1f} million a second"
+    return f"{done}, {pace} ({whole}); cosine {cosine:.4f}"
 
 
 def batch(rng: np.random.Generator, truth: Any) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ source has to go on from the last id. `--url https://stream.wikimedia.org/v2/str
 From: Wikimedia's EventStreams; online learning on a stream.
 Look at: `edits_per_s`, and `accuracy` of the last changes against `guess`, that of always saying the same.
 Checked: though the server hung up, each change came once and is in the log once; on generated changes the model ends
-with an accuracy above nine tenths, and above the guess.
+with an accuracy above 0.85, and above the guess.
 Needs: nothing more
 Weight: light
 """
@@ -70,7 +70,7 @@ def follow(show: Show, url: str, count: int, *, generated: bool) -> str:
     show.check(len(ids) == count, f"{count} changes had {len(ids)} ids: some came twice or not at all")
     if generated:
         show.check(ids == {str(number) for number in range(count)}, "changes are missing")
-        show.check(accuracy > max(0.9, guess), f"accuracy {accuracy:.2f}, guess {guess:.2f}")
+        show.check(accuracy > max(0.85, guess), f"accuracy {accuracy:.2f}, guess {guess:.2f}")
     return f"{count} changes, each once; accuracy {accuracy:.2f} on the last {len(recent)}, {guess:.2f} by guess"
 
 
@@ -143,7 +143,7 @@ def generated_changes(count: int) -> Iterator[str]:
             "type": "new" if rng.random() < (0.02 if bot else 0.15) else "edit",
             "title": f"Page {rng.integers(10_000)}",
             "namespace": 0 if rng.random() < (0.9 if bot else 0.6) else 1,
-            "comment": ("[[Bot]]: " if bot or rng.random() < 0.05 else "")
+            "comment": ("[[Task]] " if rng.random() < (0.6 if bot else 0.1) else "")
             + "x" * int(rng.integers(5, 30 if bot else 150)),
             "minor": bool(rng.random() < (0.9 if bot else 0.15)),
             "bot": bot,

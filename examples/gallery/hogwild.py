@@ -127,4 +127,4 @@ def accuracy(weights: Any) -> float:
 
 
 if __name__ == "__main__":
-    play(main, ("numpy",), rows=(80_000, 16_000), passes=(2, 1))
+    play(main, ("numpy",), rows=(80_000, 12_000), passes=(2, 1))

@@ -5,7 +5,7 @@ ranks, stage 2 the gradients as well, stage 3 the weights themselves. Then the s
 each rank with half of its layers. On CPU ranks with gloo.
 
 From: Rajbhandari and others, ZeRO, 2019.
-Look at: one run an arrangement: `state_mb` and `weights_mb` of each rank, beside losses that are the same.
+Look at: `state_mb 0` to `state_mb 3` and `weights_mb` by stage, over the ranks, beside losses that are the same.
 Checked: stages 1 to 3 have half of the optimizer state a rank that stage 0 has, stage 3 half of the weights; losses are
 those of stage 0; the stages of the pipeline part the layers, and its loss falls.
 Needs: torch
@@ -41,31 +41,31 @@ MICRO = 4
 
 def main(show: Show) -> str:
     steps = show.sizes["steps"]
-    held: dict[int, tuple[float, float]] = {}
-    losses: dict[int, Any] = {}
-    for stage in range(4):
-        run, found = together(show, WORLD, f"zero stage {stage}", {"stage": stage}, train, stage, steps)
-        show.expect(run, metrics=WORLD * steps)
-        losses[stage] = np.mean([each for each, _, _ in found], axis=0)
-        held[stage] = (max(state for _, state, _ in found), max(weights for _, _, weights in found))
+    run, ranks = together(show, WORLD, "deepspeed", {"steps": steps}, arrangements, steps)
+    show.expect(run, metrics=WORLD * steps * 5)
+    stages = {stage: [found[f"zero {stage}"] for found in ranks] for stage in range(4)}
+    losses = {stage: np.mean([found for found, _, _ in each], axis=0) for stage, each in stages.items()}
+    held = {stage: (max(each[1] for each in found), max(each[2] for each in found)) for stage, found in stages.items()}
     for stage in (1, 2, 3):
         gap = float(np.abs(losses[stage] - losses[0]).max())
         show.check(gap < 1e-3, f"stage {stage} has other losses than stage 0, by {gap:.1e}")
         parted = held[stage][0] / held[0][0]
         show.check(0.45 < parted < 0.6, f"stage {stage} keeps {parted:.0%} of the optimizer state on a rank")
     show.check(held[3][1] / held[0][1] < 0.6, f"stage 3 keeps {held[3][1] / held[0][1]:.0%} of the weights on a rank")
-
-    run, found = together(show, WORLD, "deepspeed pipeline", {"stages": WORLD}, pipeline, steps)
-    show.expect(run, metrics=WORLD * steps)
-    parts = [weights for _, weights in found]
-    show.check(0.3 < parts[0] / sum(parts) < 0.7, f"the stages hold {parts} MB of weights")
-    show.check(found[0][0][-1] < found[0][0][0], "the loss of the pipeline does not fall")
+    learned, _, _ = ranks[0]["pipeline"]
+    parts = [found["pipeline"][2] for found in ranks]
+    show.check(0.3 < parts[0] / sum(parts) < 0.7, f"the stages of the pipeline hold {parts} MB of weights")
+    show.check(learned[-1] < learned[0], "the loss of the pipeline does not fall")
     said = ", ".join(f"{stage}: {state:.2f} and {weights:.2f}" for stage, (state, weights) in held.items())
-    return f"MB of optimizer state and weights a rank by stage: {said}; losses the same; pipeline of 2 learns too"
+    return f"MB of optimizer state and weights a rank by stage: {said}; losses the same; a pipeline of 2 learns too"
+
+
+def arrangements(run: Run, steps: int) -> dict[str, tuple[list[float], float, float]]:
+    """One rank under one arrangement after the other: its losses, and the megabytes of state and weights it keeps."""
+    return {f"zero {stage}": train(run, stage, steps) for stage in range(4)} | {"pipeline": pipeline(run, steps)}
 
 
 def train(run: Run, stage: int, steps: int) -> tuple[list[float], float, float]:
-    """One rank under a stage of ZeRO: its losses, and the megabytes of state and weights that it keeps."""
     model = network()
     engine, optimizer, _, _ = deepspeed.initialize(
         model=model,
@@ -81,12 +81,12 @@ def train(run: Run, stage: int, steps: int) -> tuple[list[float], float, float]:
         losses.append(float(loss.detach()))
         state = sum(bytes_of(value) for each in inner(optimizer).state.values() for value in each.values()) / 1e6
         weights = sum(bytes_of(getattr(each, "ds_tensor", each)) for each in model.parameters()) / 1e6
-        run.log(step=step, loss=losses[-1], state_mb=state, weights_mb=weights)
+        values = {"loss": losses[-1], "state_mb": state, "weights_mb": weights}
+        run.log({f"{name} {stage}": value for name, value in values.items()}, step=step)
     return losses, state, weights
 
 
-def pipeline(run: Run, steps: int) -> tuple[list[float], float]:
-    """One stage of a pipeline: its losses, and the megabytes of weights that it keeps."""
+def pipeline(run: Run, steps: int) -> tuple[list[float], float, float]:
     model = PipelineModule(layers=list(network()), num_stages=WORLD, loss_fn=nn.functional.mse_loss)
     engine, _, _, _ = deepspeed.initialize(
         model=model,
@@ -98,8 +98,8 @@ def pipeline(run: Run, steps: int) -> tuple[list[float], float]:
     for step in range(1, steps + 1):
         pieces = iter([tuple(part[:MICRO] for part in batch(step, piece)) for piece in range(4)])
         losses.append(float(engine.train_batch(data_iter=pieces)))
-        run.log(step=step, loss=losses[-1], weights_mb=weights)
-    return losses, weights
+        run.log({"loss pipeline": losses[-1], "weights_mb pipeline": weights}, step=step)
+    return losses, 0.0, weights
 
 
 def settings(micro: int) -> dict[str, Any]:
