@@ -51,6 +51,13 @@ def test_the_command_runs_an_exhibit(server_settings: Settings, tmp_path: Path) 
     assert "2 x 2: equal to numpy's product after 4 = 3n-2 steps" in done.stdout
 
 
+def test_without_a_server_the_command_starts_one() -> None:
+    words = [*HEADRACE, "gallery", "--no-page", "systolic", "--quick"]
+    done = subprocess.run(words, env=plain_environ(), capture_output=True, text=True, check=False, timeout=110)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "18 events, all of them in the log" in done.stdout
+
+
 BROKEN = '''"""An exhibit that is wrong.
 
 Needs: nothing more
