@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyspark.java_gateway import ensure_callback_server_started
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQueryListener
 
@@ -39,7 +40,7 @@ class JobListener:
 def listening(session: SparkSession, run: Run) -> JobListener:
     """A listener that is told of this session's jobs from now on."""
     context: Any = session.sparkContext
-    context._gateway.start_callback_server() if not getattr(context._gateway, "_callback_server", None) else None
+    ensure_callback_server_started(context._gateway)
     listener = JobListener(run)
     context._jsc.sc().addSparkListener(listener)
     return listener
