@@ -74,7 +74,7 @@ def trained(show: Show, session: SparkSession, table: DataFrame, settings: AppSe
         model = stages.trained(table, settings.iterations)
         objective = list(model.summary.objectiveHistory)
         time.sleep(1.0)  # the listener is told in its own time
-        session.sparkContext._jsc.sc().removeSparkListener(listener)
+        listener.closed = True
     show.check(listener.stages > 0, "the listener was told of no stage")
     show.expect(run, metrics=listener.events)
     return listener.jobs, model.coefficients.toArray(), objective

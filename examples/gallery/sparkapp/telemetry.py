@@ -17,11 +17,15 @@ class JobListener:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.jobs = self.stages = self.events = 0
+        self.closed = False
+        """Spark goes on telling; what it tells from then on belongs to no run."""
 
     def onJobStart(self, start: Any) -> None:
         self.jobs += 1
 
     def onStageCompleted(self, completed: Any) -> None:
+        if self.closed:
+            return
         stage = completed.stageInfo()
         self.stages += 1
         self.events += 1
