@@ -18,7 +18,7 @@ FITS = import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c '$(FITS)' >/dev/null 2>&1 && { echo "$$p"; exit; }; done)
 
-.PHONY: help install demo test frameworks check audit chaos soak fuzz bench bench-quick format lock clean python
+.PHONY: help install demo test frameworks check audit chaos soak fuzz bench bench-quick gallery gallery-lock format lock clean python
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="..."]'
@@ -78,6 +78,9 @@ bench: $(STAMP) ## measure everything, peers too; goes on where it was interrupt
 bench-quick: $(STAMP) ## run the benchmarks small enough for a look
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
+gallery: $(STAMP) ## run the gallery, each framework in its own environment, and table the results (ARGS="NAME...")
+	@$(BIN)/python examples/gallery/table.py $(ARGS)
+
 format: $(STAMP) ## apply the formatter and the safe fixes
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
@@ -109,8 +112,14 @@ lock: python ## make the lock files again from pyproject.toml (UPGRADE=1 takes n
 		$(subst pyproject.toml,benchmarks/peers/$$peer.py,$(RESOLVE)) $(if $(UPGRADE),--upgrade) --constraint - \
 		--output-file benchmarks/peers/$$peer.lock; done
 
+gallery-lock: python ## make the lock files of the gallery's frameworks again
+	@test -x .lock/bin/uv || { $(PYTHON) -m venv .lock && .lock/bin/pip install -qq --disable-pip-version-check uv; }
+	@for file in examples/gallery/requirements/*.in; do \
+		$(subst 'make lock','make gallery-lock',$(RESOLVE)) $$file --extra build --constraint requirements.lock \
+			$(if $(UPGRADE),--upgrade) --output-file $${file%.in}.txt; done
+
 clean: ## remove the environment, caches and build products
-	@rm -rf $(VENV) .lock .audit .fuzz .frameworks .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
+	@rm -rf $(VENV) .lock .audit .fuzz .frameworks .gallery .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
 		.coverage htmlcov build dist *.egg-info benchmarks/peers/.venvs benchmarks/.parts
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 

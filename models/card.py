@@ -11,6 +11,8 @@ from typing import Literal
 from msgspec import Struct
 
 Kind = Literal["classification", "regression"]
+Form = Literal["skops", "onnx"]
+"""How a model is written to its file."""
 Param = bool | int | float | str | None
 
 
@@ -35,8 +37,8 @@ class Card(Struct, frozen=True, kw_only=True):
 class ModelVersion(Card, frozen=True, kw_only=True):
     """One stored version: the card, and what was found out when its file was vetted and stored.
 
-    `libraries` maps python, numpy, scikit-learn and skops to the versions that made the file. `takes_missing` tells
-    whether NaN is a value to this model. `created` is UTC.
+    `libraries` maps python, numpy, scikit-learn, skops and onnxruntime to the versions that vetted the file.
+    `takes_missing` tells whether NaN is a value to this model. `created` is UTC.
     """
 
     version: int
@@ -47,6 +49,7 @@ class ModelVersion(Card, frozen=True, kw_only=True):
     takes_missing: bool
     libraries: dict[str, str]
     created: datetime
+    form: Form = "skops"
 
 
 class Promotion(Struct, frozen=True, kw_only=True):

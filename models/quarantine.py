@@ -39,6 +39,29 @@ def confine(memory_bytes: int, cpu_s: int, report_bytes: int) -> None:
 
 def examine(content: bytes) -> Verdict:
     """What `content` holds, having scored with it; RefusedModelError if it cannot serve."""
+    from headrace.models import vault
+
+    return _graph(content) if vault.screen(content) == "onnx" else _estimator(content)
+
+
+def _graph(content: bytes) -> Verdict:
+    from headrace.models.graph import Graph
+
+    graph = Graph(content)
+    return Verdict(
+        sha256=hashlib.sha256(content).hexdigest(),
+        algorithm=graph.algorithm,
+        kind=graph.kind,
+        n_features=graph.n_features,
+        n_classes=graph.n_classes,
+        # A graph may calculate anything with NaN and say nothing: nobody has told it what a missing value is.
+        takes_missing=False,
+        libraries=libraries(),
+        form="onnx",
+    )
+
+
+def _estimator(content: bytes) -> Verdict:
     import numpy as np
     from sklearn.base import is_classifier, is_regressor
     from sklearn.exceptions import InconsistentVersionWarning

@@ -1,6 +1,6 @@
 """Versions of models in one folder, and which of them is in service.
 
-    files/SHA256.skops          the estimator, named by its content
+    files/SHA256.skops          the estimator, named by its content; or .onnx, a graph
     files/SHA256.json           the verdict of vetting; made again when it is missing or the libraries differ
     names/NAME/VERSION/card.json
     names/NAME/service.json     what is in service, and what was before
@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from headrace.errors import ModelError, RefusedModelError, SettingsError, UnknownModelError
 from headrace.models import disk, vault, vetting
-from headrace.models.card import Card, ModelVersion, Promotion, Service
+from headrace.models.card import Card, Form, ModelVersion, Promotion, Service
 from headrace.models.vetting import Limits, Verdict
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Registry:
         return self.add(vault.pack(estimator), card, now)
 
     def add(self, content: bytes, card: Card, now: datetime | None = None) -> ModelVersion:
-        """Store a skops file from elsewhere, like `save`, after vetting it. Blocks for about a second."""
+        """Store a skops or ONNX file from elsewhere, like `save`, after vetting it. Blocks for about a second."""
         if not _NAME.fullmatch(card.name):
             raise SettingsError(
                 f"{card.name!r} cannot name a model: use at most 64 of a-z 0-9 _ . - and begin with a letter or digit"
@@ -72,7 +72,7 @@ class Registry:
         sha256 = hashlib.sha256(content).hexdigest()
         verdict = self._verdict(content, sha256)
         _suits(card, verdict)
-        disk.write(self._file(sha256), content)
+        disk.write(self._file(sha256, verdict.form), content)
         self._remember(verdict)
         claimed = disk.claim(self._name(card.name))
         stored = ModelVersion(
@@ -85,6 +85,7 @@ class Registry:
             takes_missing=verdict.takes_missing,
             libraries=verdict.libraries,
             created=now or datetime.now(UTC),
+            form=verdict.form,
         )
         disk.write(claimed / "card.json", _pretty(stored))
         return stored
@@ -194,12 +195,12 @@ class Registry:
         return promotion
 
     def _content(self, card: ModelVersion) -> bytes:
-        """The bytes of a version, equal to its hash and made by a scikit-learn that fits the one running here."""
+        """The bytes of a version, equal to its hash; an estimator, made by a scikit-learn that fits the one here."""
         title = f"{card.name} version {card.version}"
         made, runs = card.libraries.get("scikit-learn", "unknown"), vetting.libraries().get("scikit-learn", "none")
-        if made.split(".")[:2] != runs.split(".")[:2]:
+        if card.form == "skops" and made.split(".")[:2] != runs.split(".")[:2]:
             raise RefusedModelError(f"{title} was made by scikit-learn {made}, and {runs} runs here; train it again")
-        path = self._file(card.sha256)
+        path = self._file(card.sha256, card.form)
         try:
             size = path.stat().st_size
             if size > self.limits.file_bytes:
@@ -209,7 +210,8 @@ class Registry:
             content = path.read_bytes()
         except OSError as error:
             raise RefusedModelError(f"the file of {title} cannot be read: {error.strerror}: {path}") from error
-        vault.screen(content)
+        if vault.screen(content) != card.form:
+            raise RefusedModelError(f"the file of {title} was altered: it is no {card.form} file")
         if hashlib.sha256(content).hexdigest() != card.sha256:
             raise RefusedModelError(f"the file of {title} was altered: its SHA-256 is not {card.sha256}")
         return content
@@ -257,8 +259,8 @@ class Registry:
     def _name(self, name: str) -> Path:
         return self.folder / "names" / name
 
-    def _file(self, sha256: str) -> Path:
-        return self.folder / "files" / f"{sha256}.skops"
+    def _file(self, sha256: str, form: Form) -> Path:
+        return self.folder / "files" / f"{sha256}.{form}"
 
     def _marker(self, sha256: str) -> Path:
         return self.folder / "files" / f"{sha256}.json"

@@ -1,4 +1,4 @@
-"""Estimator to bytes and back by skops, for scikit-learn's own types and nothing else.
+"""Estimator to bytes and back by skops, for scikit-learn's own types and nothing else; and ONNX graphs from elsewhere.
 
 Bytes are never unpickled. What `unpack` makes of bytes from outside is only as safe as the compiled code behind the
 allowed types, so a process that serves has them opened by `vetting` first.
@@ -12,6 +12,7 @@ import zipfile
 from typing import Any
 
 from headrace.errors import RefusedModelError
+from headrace.models.card import Form
 
 TRUSTED = (
     "sklearn.calibration._CalibratedClassifier",
@@ -43,6 +44,10 @@ _PICKLES = (
 )
 
 
+_ONNX = b"\x08"
+"""An ONNX file begins with the field of its version. This is all that can be seen without parsing it."""
+
+
 def pack(estimator: Any) -> bytes:
     """The fitted estimator as bytes that `unpack` takes, without its callbacks; the estimator stays as it is.
 
@@ -59,10 +64,12 @@ def pack(estimator: Any) -> bytes:
     return content
 
 
-def screen(content: bytes) -> None:
-    """Refuse by its first bytes what is no skops file, naming what it is: a pickle above all. Nothing is parsed."""
+def screen(content: bytes) -> Form:
+    """What kind of file this is, by its first bytes; refuses others by name, a pickle above all. Nothing is parsed."""
     if content.startswith(b"PK\x03\x04"):
-        return
+        return "skops"
+    if content.startswith(_ONNX):
+        return "onnx"
     what = next((name for magic, name in _PICKLES if content.startswith(magic)), "no model file")
     raise RefusedModelError(
         f"the file is {what}, and opening one could run any code in it; save the model with skops or `Registry.save`"
@@ -71,10 +78,13 @@ def screen(content: bytes) -> None:
 
 def unpack(content: bytes) -> Any:
     """The estimator in `content`; RefusedModelError if it is a pickle, damaged, too large or of a type not allowed."""
+    if screen(content) == "onnx":
+        from headrace.models.graph import Graph
+
+        return Graph(content)
     import skops.io
     from sklearn.base import BaseEstimator
 
-    screen(content)
     _refuse_bombs(content)
     _refuse_types(content)
     try:

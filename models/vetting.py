@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from headrace import errors
 from headrace.errors import ModelError, RefusedModelError
-from headrace.models.card import Kind
+from headrace.models.card import Form, Kind
 
 REPORT_BYTES = 1 << 16
 CHILD = (sys.executable, "-P", "-B", "-m", "headrace.models.quarantine")
@@ -49,6 +49,7 @@ class Verdict(Struct, frozen=True, kw_only=True, tag="verdict"):
     n_classes: int
     takes_missing: bool
     libraries: dict[str, str]
+    form: Form = "skops"
 
 
 class Refusal(Struct, frozen=True, tag="refusal"):
@@ -61,7 +62,7 @@ class Refusal(Struct, frozen=True, tag="refusal"):
 def libraries() -> dict[str, str]:
     """Versions of what reads and runs a model file here; a library that is not installed is left out."""
     found = {"python": python_version()}
-    for name in ("numpy", "scikit-learn", "skops"):
+    for name in ("numpy", "scikit-learn", "skops", "onnxruntime"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

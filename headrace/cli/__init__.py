@@ -17,6 +17,7 @@ SECTIONS = {
     "Start here": {
         "demo": "Run everything on a server of its own, with real training and traffic.",
         "up": "Run the same processes against REDIS_URL, for traffic of your own.",
+        "gallery": "Run programs that show scalable learning at work, live.",
         "status": "Show depths, workers, models and the server on one screen.",
     },
     "Events": {

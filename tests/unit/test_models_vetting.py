@@ -68,7 +68,7 @@ def test_a_real_model_passes_and_is_described() -> None:
     assert (verdict.kind, verdict.n_features, verdict.n_classes) == ("classification", 64, 10)
     assert (verdict.algorithm, verdict.takes_missing) == ("LogisticRegression", False)
     assert verdict.libraries == vetting.libraries()
-    assert set(verdict.libraries) == {"python", "numpy", "scikit-learn", "skops"}
+    assert set(verdict.libraries) == {"python", "numpy", "scikit-learn", "skops", "onnxruntime"}
 
 
 def test_a_pickle_is_refused_by_the_child_too(tmp_path: Path) -> None:
