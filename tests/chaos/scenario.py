@@ -23,18 +23,26 @@ class Scenario:
     """Its part of the faults of a run: some need seconds each."""
     slow_disk: bool = False
     """Its server's fsync can be slowed down; left out where that cannot be done."""
+    deep: bool = False
+    """Another form of a fault that the test suite plays anyway; played there with `HEADRACE_DEEP=1` only."""
 
 
 ALL: list[Scenario] = []
 
 
 def scenario(
-    name: str, *, fsync: str = "everysec", share: float = 1.0, slow_disk: bool = False, **settings: Any
+    name: str,
+    *,
+    fsync: str = "everysec",
+    share: float = 1.0,
+    slow_disk: bool = False,
+    deep: bool = False,
+    **settings: Any,
 ) -> Callable[[Run], Run]:
     """Enter a scenario into the list."""
 
     def enter(run: Run) -> Run:
-        ALL.append(Scenario(name, run, fsync, settings, share, slow_disk))
+        ALL.append(Scenario(name, run, fsync, settings, share, slow_disk, deep))
         return run
 
     return enter

@@ -1,10 +1,12 @@
 """Every benchmark runs, at sizes that mean nothing, and says what it measured. How fast is never asserted.
 
-Peers run where their environment was made, which only a full run of the benchmarks does.
+The quick ones run always, all of them with `HEADRACE_DEEP=1`, which takes some minutes. Peers run where their
+environment was made, which only a full run of the benchmarks does.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +69,9 @@ EXPECTED = {
 }
 
 
+DEEP = "HEADRACE_DEEP" in os.environ
+QUICK = ("score", "bulk", "publish", "log", "steps")
+deep = pytest.mark.skipif(not DEEP, reason="HEADRACE_DEEP is not set")
 SWEEPS = ("features", "batch", "models", "depth", "scorers", "overload")
 
 
@@ -76,9 +81,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def found(name: str) -> dict[str, Any]:
-    """The one result of a benchmark at the smallest size; skips what cannot run here."""
-    done = run("--tiny", "--json", name)
+def found(*names: str) -> list[dict[str, Any]]:
+    """The results of benchmarks at the smallest size; skips what cannot run here."""
+    done = run("--tiny", "--json", *names)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = msgspec.json.decode(done.stdout)
     assert "cores" in answer["machine"]
@@ -86,16 +91,19 @@ def found(name: str) -> dict[str, Any]:
     assert answer["size"] == "tiny"
     if not answer["results"]:
         pytest.skip(done.stderr.strip())
-    [result] = answer["results"]
-    assert result["name"] == name.partition("/")[0]
-    return dict(result)
+    assert [result["name"] for result in answer["results"]] == [name.partition("/")[0] for name in names]
+    return list(answer["results"])
 
 
 @pytest.mark.server
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EXPECTED)
-def test_a_benchmark_gives_medians_ranges_and_ratios(name: str) -> None:
-    result = found(name)
+@pytest.mark.parametrize("names", [QUICK, *(pytest.param((n,), marks=deep) for n in EXPECTED if n not in QUICK)])
+def test_a_benchmark_gives_medians_ranges_and_ratios(names: tuple[str, ...]) -> None:
+    for name, result in zip(names, found(*names), strict=True):
+        check(name, result)
+
+
+def check(name: str, result: dict[str, Any]) -> None:
     ways = {one["name"]: one for one in result["ways"]}
     assert ways.keys() == EXPECTED[name]
     assert ways[result["reference"]]["ratio"] == {"median": 1.0, "low": 1.0, "high": 1.0}
@@ -107,8 +115,9 @@ def test_a_benchmark_gives_medians_ranges_and_ratios(name: str) -> None:
 
 @pytest.mark.server
 @pytest.mark.slow
+@deep
 def test_how_cost_grows_is_tabled_drawn_and_explained() -> None:
-    result = found("scale")
+    [result] = found("scale")
     assert set(result["plots"]) == {f"scale-{sweep}.svg" for sweep in SWEEPS}
     for sweep in SWEEPS[:-1]:
         assert len([one for one in result["ways"] if one["name"].startswith(f"{sweep} ")]) == 2
@@ -118,9 +127,10 @@ def test_how_cost_grows_is_tabled_drawn_and_explained() -> None:
 
 @pytest.mark.server
 @pytest.mark.slow
+@deep
 @pytest.mark.parametrize("peer", environment.peers())
 def test_a_peer_does_the_same_work(peer: str) -> None:
-    result = found(f"peers/{peer}")
+    [result] = found(f"peers/{peer}")
     assert len(result["ways"]) > 1
     assert result["ways"][0]["name"] == "headrace"
     assert peer in result["notes"][0]

@@ -28,7 +28,7 @@ async def always(stage: Stage, size: Size) -> Outcome:
     return found
 
 
-@scenario("server: SIGKILL, fsync slow, AOF everysec", share=0.4, slow_disk=True)
+@scenario("server: SIGKILL, fsync slow, AOF everysec", deep=True, share=0.4, slow_disk=True)
 async def everysec(stage: Stage, size: Size) -> Outcome:
     found = await _killed_while_stalled(stage, size, STALL_MS)
     if found.announced:
@@ -36,7 +36,7 @@ async def everysec(stage: Stage, size: Size) -> Outcome:
     return found
 
 
-@scenario("the same, publisher keeps nothing", share=0.4, slow_disk=True, resend_s=SHORT_S)
+@scenario("the same, publisher keeps nothing", deep=True, share=0.4, slow_disk=True, resend_s=SHORT_S)
 async def everysec_lost(stage: Stage, size: Size) -> Outcome:
     aggregator = stage.start("aggregator")
     found = await _killed_while_stalled(stage, size, STALL_MS)

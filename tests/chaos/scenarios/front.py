@@ -66,7 +66,7 @@ async def gateway_killed(stage: Stage, size: Size) -> Outcome:
     return found
 
 
-@scenario("gateway: SIGTERM", share=0.4)
+@scenario("gateway: SIGTERM", deep=True, share=0.4)
 async def gateway_ended(stage: Stage, size: Size) -> Outcome:
     found, callers = await _called(stage, size, lambda front: front.end())
     untold = await _handles(stage) - callers.told.keys()
@@ -75,7 +75,7 @@ async def gateway_ended(stage: Stage, size: Size) -> Outcome:
     return found
 
 
-@scenario("gateway: SIGSTOP, SIGCONT", share=0.4)
+@scenario("gateway: SIGSTOP, SIGCONT", deep=True, share=0.4)
 async def gateway_stopped(stage: Stage, size: Size) -> Outcome:
     found, callers = await _called(stage, size, lambda front: front.stop())
     if callers.broken or callers.refused:

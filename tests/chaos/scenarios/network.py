@@ -36,7 +36,7 @@ async def half_open(stage: Stage, size: Size) -> Outcome:
     return await _through_a_proxy(stage, size, inflict)
 
 
-@scenario("network: slow, and one byte at a time", share=0.4)
+@scenario("network: slow, and one byte at a time", deep=True, share=0.4)
 async def slow(stage: Stage, size: Size) -> Outcome:
     async def inflict(proxy: Proxy) -> None:
         proxy.drip, proxy.delay_s = True, stage.draw.uniform(0, 0.02)
@@ -46,7 +46,7 @@ async def slow(stage: Stage, size: Size) -> Outcome:
     return await _through_a_proxy(stage, size, inflict)
 
 
-@scenario("network: replies later than anybody waits", share=0.2)
+@scenario("network: replies later than anybody waits", deep=True, share=0.2)
 async def late_replies(stage: Stage, size: Size) -> Outcome:
     async def inflict(proxy: Proxy) -> None:
         proxy.reply_delay_s = CONNECT_TIMEOUT_S + stage.draw.uniform(0.1, 0.5)

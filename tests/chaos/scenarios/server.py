@@ -21,7 +21,7 @@ BOUND = 2_000
 ROOM_BYTES = 1 << 30
 
 
-@scenario("server: SIGKILL, AOF everysec")
+@scenario("server: SIGKILL, AOF everysec", deep=True)
 async def server_killed(stage: Stage, size: Size) -> Outcome:
     load, _ = await stage.begin(size)
 
@@ -95,14 +95,14 @@ async def disk_full(stage: Stage, size: Size) -> Outcome:
     return await stage.settle(load)
 
 
-@scenario("server: scripts flushed")
+@scenario("server: scripts flushed", deep=True)
 async def scripts_flushed(stage: Stage, size: Size) -> Outcome:
     load, _ = await stage.begin(size)
     await stage.repeat(size.faults, lambda _: asyncio.to_thread(stage.admin, "SCRIPT", "FLUSH"), 0.05, 0.2)
     return await stage.settle(load)
 
 
-@scenario("server: stands still for a second", share=0.6)
+@scenario("server: stands still for a second", deep=True, share=0.6)
 async def server_stalled(stage: Stage, size: Size) -> Outcome:
     load, _ = await stage.begin(size)
 

@@ -31,7 +31,7 @@ class Arrived:
     steps: list[int] = field(default_factory=list)
 
 
-@scenario("training: no server at first, or for a while", share=0.4, buffer_events=100)
+@scenario("training: no server at first, or for a while", deep=True, share=0.4, buffer_events=100)
 async def training(stage: Stage, size: Size) -> Outcome:
     stage.start("aggregator")
     ends: list[dict[str, Any]] = []

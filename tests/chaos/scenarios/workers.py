@@ -17,7 +17,7 @@ from tests.chaos.scenario import scenario
 from tests.chaos.stage import CLAIM_MS, START_S, Outcome, Size, Stage
 
 
-@scenario("scorer: SIGKILL")
+@scenario("scorer: SIGKILL", deep=True)
 async def scorer_killed(stage: Stage, size: Size) -> Outcome:
     load, workers = await stage.begin(size)
 
@@ -45,7 +45,7 @@ async def scorer_ended(stage: Stage, size: Size) -> Outcome:
     return await stage.settle(load)
 
 
-@scenario("scorer: SIGSTOP, robbed, SIGCONT")
+@scenario("scorer: SIGSTOP, robbed, SIGCONT", deep=True)
 async def scorer_stopped(stage: Stage, size: Size) -> Outcome:
     load, workers = await stage.begin(size)
 
@@ -59,7 +59,7 @@ async def scorer_stopped(stage: Stage, size: Size) -> Outcome:
     return await stage.settle(load)
 
 
-@scenario("aggregator: SIGKILL", share=0.4)
+@scenario("aggregator: SIGKILL", deep=True, share=0.4)
 async def aggregator_killed(stage: Stage, size: Size) -> Outcome:
     leader = stage.start("aggregator")
     await stage.until(lambda: _newer_frame(stage, 0), "the first frame", START_S)
@@ -77,7 +77,7 @@ async def aggregator_killed(stage: Stage, size: Size) -> Outcome:
     return await stage.settle(load)
 
 
-@scenario("aggregator: SIGSTOP, loses its lease, SIGCONT", share=0.2)
+@scenario("aggregator: SIGSTOP, loses its lease, SIGCONT", deep=True, share=0.2)
 async def aggregator_stalled(stage: Stage, size: Size) -> Outcome:
     team = [stage.start("aggregator"), stage.start("aggregator")]
     await stage.until(lambda: _newer_frame(stage, 0), "the first frame", START_S)
