@@ -7,6 +7,7 @@ Nothing here changes anything, and no finding holds a password.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import time
@@ -35,6 +36,9 @@ FULL_SHARE: Final = 0.8
 PUBSUB_BYTES: Final = 8 * 1024 * 1024
 """Below this a page that is slow for a moment is cut off."""
 LEFT_OVER: Final = 100
+LOOKS: Final = 5
+LOOK_S: Final = 0.3
+"""What is so at each of these looks is no passing moment."""
 RESEND_S: Final = 2.5
 """What a power cut may take under `everysec`: two seconds, and some time to notice."""
 PACKAGES: Final = (
@@ -99,13 +103,24 @@ async def look(bus: Bus) -> Facts:
         facts.info, facts.config, facts.lacking = await bus.examine()
         for channel in BUILT_IN:
             for partition in bus.names.partitions_of(channel):
-                facts.groups += [(channel, partition, state) for state in await bus.groups(channel, partition)]
+                facts.groups += [(channel, partition, state) for state in await _groups(bus, channel, partition)]
         facts.requests = any([(await bus.last(REQUESTS, p))[1] != START for p in bus.names.partitions_of(REQUESTS)])
         _, newest = await bus.last(FRAMES)
         facts.frame_age_s = None if newest == START else server_s - newest.ms / 1000
     except BusError as error:
         facts.unreachable = str(error)
     return facts
+
+
+async def _groups(bus: Bus, channel: str, partition: int) -> list[GroupState]:
+    """The groups; looked at again where work seems to have no worker, who goes by no name between two reads."""
+    found = await bus.groups(channel, partition)
+    for _ in range(LOOKS - 1):
+        if all(state.consumers or not state.lag + state.in_flight for state in found):
+            break
+        await asyncio.sleep(LOOK_S)
+        found = await bus.groups(channel, partition)
+    return found
 
 
 def examine(facts: Facts) -> list[Finding]:

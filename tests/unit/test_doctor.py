@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from headrace import doctor
 from headrace.bus import Bus, GroupState
+from headrace.channels import REQUESTS
 from headrace.cli import main
 from headrace.doctor import Facts, Finding, examine, healthy, look
 from headrace.positions import Position
@@ -145,3 +147,22 @@ def test_the_command_says_it_in_json_and_by_its_exit_status(
     critical = [finding["name"] for finding in said["findings"] if finding["severity"] == "critical"]
     assert critical == (["models"] if sick else [])
     assert CliRunner().invoke(main, ["doctor", *words]).exit_code == int(sick)
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+async def test_a_worker_between_two_reads_is_not_missed(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    looks = 0
+
+    async def groups(channel: str, partition: int = 0) -> list[GroupState]:
+        nonlocal looks
+        if channel != REQUESTS:
+            return []
+        looks += 1
+        return [group(consumers=1 if comes_back and looks > 1 else 0)]
+
+    monkeypatch.setattr(bus, "groups", groups)
+    monkeypatch.setattr(doctor, "LOOK_S", 0.0)
+    found = [finding.text for finding in bad(examine(await look(bus))) if "scorers" in finding.name]
+    assert found == ([] if comes_back else ["5 entries and nobody works for it"])

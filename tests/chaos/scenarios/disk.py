@@ -20,7 +20,7 @@ SHORT_S = 0.05
 """A publisher that keeps accepted events for so long only has lost some of what such a server loses."""
 
 
-@scenario("server: SIGKILL, fsync slow, AOF always", fsync="always", share=0.4, slow_disk=True)
+@scenario("server: SIGKILL, fsync slow, AOF always", deep=True, fsync="always", share=0.4, slow_disk=True)
 async def always(stage: Stage, size: Size) -> Outcome:
     found = await _killed_while_stalled(stage, Size(size.faults, size.requests // 2, size.rate // 2), STALL_ALWAYS_MS)
     if found.announced:

@@ -83,7 +83,7 @@ async def gateway_stopped(stage: Stage, size: Size) -> Outcome:
     return found
 
 
-@scenario("dashboard: SIGKILL, SIGTERM, SIGSTOP", share=0.4)
+@scenario("dashboard: SIGKILL, SIGTERM, SIGSTOP", deep=True, share=0.4)
 async def dashboard(stage: Stage, size: Size) -> Outcome:
     stage.start("aggregator")
     front = Front(stage, "dashboard")

@@ -25,7 +25,7 @@ async def cut(stage: Stage, size: Size) -> Outcome:
     return await _through_a_proxy(stage, size, inflict)
 
 
-@scenario("network: half-open", share=0.3)
+@scenario("network: half-open", deep=True, share=0.3)
 async def half_open(stage: Stage, size: Size) -> Outcome:
     async def inflict(proxy: Proxy) -> None:
         proxy.deaf = True

@@ -77,7 +77,7 @@ async def memory_full(stage: Stage, size: Size) -> Outcome:
     return await stage.settle(load)
 
 
-@scenario("server: disk full, then free again", share=0.4)
+@scenario("server: disk full, then free again", deep=True, share=0.4)
 async def disk_full(stage: Stage, size: Size) -> Outcome:
     load, _ = await stage.begin(size)
 

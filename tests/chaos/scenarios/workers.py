@@ -119,7 +119,7 @@ async def publisher_killed(stage: Stage, size: Size) -> Outcome:
     return found
 
 
-@scenario("publisher: SIGTERM in mid-batch", share=0.6)
+@scenario("publisher: SIGTERM in mid-batch", deep=True, share=0.6)
 async def publisher_ended(stage: Stage, size: Size) -> Outcome:
     load, _ = await stage.begin(size)
     accepted = lost = 0
@@ -141,7 +141,7 @@ async def publisher_ended(stage: Stage, size: Size) -> Outcome:
     return await stage.balance(accepted, lost)
 
 
-@scenario("a publisher whose clock is a day wrong", share=0.2)
+@scenario("a publisher whose clock is a day wrong", deep=True, share=0.2)
 async def wrong_clock(stage: Stage, size: Size) -> Outcome:
     load, _ = await stage.begin(size, skew_s=86_400.0)
     late = await stage.load(Size(0, size.requests // 4, size.rate // 4), skew_s=-86_400.0)
