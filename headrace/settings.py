@@ -78,7 +78,7 @@ class Settings:
 
     consume_entries: int = 512
     """Most entries of one read of a consumer."""
-    consume_bytes: int = 2 * 1024 * 1024
+    consume_bytes: int = 8 * 1024 * 1024
     """Aim for the size of one read; large entries are read in smaller numbers."""
     claim_ms: int = 15_000
     """An entry not committed and not renewed for this long is taken over by another worker."""
