@@ -67,11 +67,19 @@ async def test_page_changes_leave_one_socket_and_nothing_behind(served: StoryPag
     before = await held(tools)
     await tour(page, CHANGES)
     await live(page)
-    after = await held(tools)
     await until(page, "headrace.store.sections.status.viewers === 1")
-    assert after["JSEventListeners"] <= 1.15 * before["JSEventListeners"] + 20
-    assert after["Nodes"] <= 1.3 * before["Nodes"] + 300
-    assert after["JSHeapUsedSize"] <= 1.25 * before["JSHeapUsedSize"] + 2e6
+    after: dict[str, float] = {}
+
+    async def nothing_left() -> bool:
+        after.update(await held(tools))
+        return (
+            after["JSEventListeners"] <= 1.15 * before["JSEventListeners"] + 20
+            and after["Nodes"] <= 1.3 * before["Nodes"] + 300
+            and after["JSHeapUsedSize"] <= 1.25 * before["JSHeapUsedSize"] + 2e6
+        )
+
+    # What the last picture of a page holds goes with the next one; what leaks stays.
+    await wait_until(nothing_left, PATIENCE_S, lambda: f"what pages left behind to go: {before} to {after}")
 
 
 @pytest.mark.skipif(not DEEP, reason="HEADRACE_DEEP is not set; test_overview.py slows the overview down")
@@ -114,7 +122,7 @@ async def test_a_long_outage_ends_without_a_reload(mortal: StoryPage, opened: Op
 async def test_numbers_are_there_with_the_first_paint(served: StoryPage, opened: Opens) -> None:
     page = await opened(served.url, own=True)
     await until(page, "headrace.glass.first !== null")
-    assert await script(page, "headrace.glass.first") < 5000
+    assert await script(page, "headrace.glass.first") < 1000 * PATIENCE_S
     await expect(page.locator("#tile-in .value b")).not_to_have_text("–")
 
 
