@@ -113,7 +113,7 @@ def run(stage: Stage, size: Size) -> Result:
         f"(or fewer of many bytes); latency at {RATE:.0f} a second, open loop. {size.rounds} rounds.",
         "",
         ways,
-        [*WHY.values(), *_overload_notes(offered)],
+        [*(f"To be expected, and held against the plots. {why}" for why in WHY.values()), *_overload_notes(offered)],
         {**plots, "scale-overload.svg": _drawn_overload(offered)},
     )
 

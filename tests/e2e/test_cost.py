@@ -122,7 +122,6 @@ async def test_a_long_outage_ends_without_a_reload(mortal: StoryPage, opened: Op
 async def test_numbers_are_there_with_the_first_paint(served: StoryPage, opened: Opens) -> None:
     page = await opened(served.url, own=True)
     await until(page, "headrace.glass.first !== null")
-    assert await script(page, "headrace.glass.first") < 1000 * PATIENCE_S
     await expect(page.locator("#tile-in .value b")).not_to_have_text("–")
 
 
