@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from headrace.bus import Bus
 from headrace.channels import REQUESTS, SCORERS
-from headrace.outcomes import SCORED, SEVERAL, Outcomes, pages, read_outcomes
+from headrace.forwards import forwards
+from headrace.outcomes import SCORED, SEVERAL, Outcomes, read_outcomes
 from headrace.positions import START, Position
 
 EXAMPLES = 5
@@ -82,7 +83,7 @@ async def _audit_partition(bus: Bus, partition: int, books: Audit) -> None:
     books.trimmed += oldest.number - 1
     closed = int(await bus.time())
     outcomes = await read_outcomes(bus, partition)
-    async for page in pages(bus, REQUESTS, partition, newest):
+    async for page in forwards(bus, REQUESTS, partition, newest):
         for entry in page:
             at = entry.position
             found = outcomes.by_number.get(at.number, 0)

@@ -6,7 +6,6 @@ The result log and the dead letters are the only truth about that; groups and st
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from headrace.bus import Bus
@@ -14,9 +13,9 @@ from headrace.channels import DEAD, REQUESTS, RESULTS
 from headrace.codec import decode
 from headrace.errors import CodecError, GroupLostError
 from headrace.events import EntryDead, PredictionScored
+from headrace.forwards import forwards
 from headrace.positions import START, Entry, Position
 
-PAGE = 5_000
 SCORED, REJECTED, SEVERAL = 1, 2, 3
 
 
@@ -39,7 +38,7 @@ async def read_outcomes(bus: Bus, partition: int) -> Outcomes:
     for channel in (RESULTS, DEAD):
         _, newest = await bus.last(channel, partition)
         begun = False
-        async for page in pages(bus, channel, partition, newest):
+        async for page in forwards(bus, channel, partition, newest):
             if not begun and page[0].position.number > 1:
                 found.since_ms = max(found.since_ms, page[0].position.ms)
             begun = True
@@ -58,7 +57,7 @@ async def decided(bus: Bus, partition: int, group: str) -> tuple[Position, list[
     last_decided = max(outcomes.by_number, default=0)
     begin, after, complete, oldest = START, list[Position](), True, True
     _, newest = await bus.last(REQUESTS, partition)
-    async for page in pages(bus, REQUESTS, partition, newest):
+    async for page in forwards(bus, REQUESTS, partition, newest):
         for position, _ in page:
             if oldest and position.number > 1:  # what was trimmed had been decided
                 begin = Position(position.ms, position.number - 1)
@@ -78,19 +77,6 @@ async def decided(bus: Bus, partition: int, group: str) -> tuple[Position, list[
             else:
                 complete = False
     return begin, after
-
-
-async def pages(
-    bus: Bus, channel: str, partition: int, newest: Position, *, start: Position | None = None
-) -> AsyncIterator[list[Entry]]:
-    """A log from `start` up to `newest`, page by page."""
-    while newest != START:
-        page = await bus.read(channel, partition, start=start, stop=newest, count=PAGE)
-        if not page:
-            return
-        yield page
-        last = page[-1].position
-        start = Position(last.ms, last.number + 1)
 
 
 def _add(entry: Entry, found: Outcomes) -> None:

@@ -40,7 +40,8 @@ async def groups(client: Any, log: str) -> list[GroupState]:
         name, delivered, in_flight = _text(item["name"]), _text(item["last-delivered-id"]), int(item["pending"])
         lag = item.get("lag")
         if lag is None:  # a group made in the middle of the log, before its first read to the end
-            lag = len(await client.xrange(log, f"({delivered}", "+"))
+            newest = await client.xrevrange(log, count=1)
+            lag = max(0, Position.parse(newest[0][0]).number - Position.parse(delivered).number) if newest else 0
         oldest: Position | None = None
         if in_flight:
             summary = _plain(await client.xpending(log, name))

@@ -10,7 +10,7 @@ from headrace.channels import DEAD, REQUESTS, RESULTS, SCORERS
 from headrace.codec import decode
 from headrace.errors import CodecError
 from headrace.events import EntryDead, PredictionRequested, PredictionScored
-from headrace.outcomes import pages
+from headrace.forwards import forwards
 from headrace.positions import Entry, Position
 
 
@@ -31,11 +31,11 @@ async def recount(bus: Bus, run: str, since_ms: int) -> Found:
         _, newest = await bus.last(REQUESTS, partition)
         start = Position(since_ms, 0)
         if oldest is not None:
-            async for page in pages(bus, REQUESTS, partition, newest, start=max(start, oldest)):
+            async for page in forwards(bus, REQUESTS, partition, newest, start=max(start, oldest)):
                 found.waiting.update(number for entry in page for number in _requested(entry, run))
         for channel in (RESULTS, DEAD):
             _, newest = await bus.last(channel, partition)
-            async for page in pages(bus, channel, partition, newest, start=start):
+            async for page in forwards(bus, channel, partition, newest, start=start):
                 for number in (number for entry in page for number in _decided(entry, run)):
                     (found.doubled if number in found.decided else found.decided).add(number)
     found.waiting -= found.decided

@@ -110,14 +110,20 @@ class Aggregator:
                 await asyncio.wait_for(stop.wait(), pause_s)
 
     async def burst(self) -> None:
-        """Fold what is there, publish one frame, and return."""
-        self._token = f"{self.worker}.{new_id()}"
-        try:
-            if not await self._hold():
-                raise LeaseLostError(LEASE)
-            await self._catch_up()
-        finally:
-            await self._give_up()
+        """Fold what is there, publish one frame, and return.
+
+        A lease that ran out while this process stood still is taken again: what was folded before is saved.
+        """
+        while True:
+            self._token = f"{self.worker}.{new_id()}"
+            try:
+                if not await self._hold():
+                    raise LeaseLostError(LEASE)
+                with suppress(LeaseLostError):
+                    await self._catch_up()
+                    return
+            finally:
+                await self._give_up()
 
     async def _catch_up(self) -> None:
         renewal = asyncio.create_task(self._renew(), name="renew lease")

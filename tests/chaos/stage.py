@@ -27,9 +27,9 @@ from headrace.codec import decode
 from headrace.embedded import EmbeddedServer, EmbeddedSettings
 from headrace.errors import BusError
 from headrace.events import PredictionRequested
+from headrace.forwards import forwards
 from headrace.models.registry import Registry
 from headrace.models.training import train
-from headrace.outcomes import pages
 from headrace.settings import Settings
 from tests.chaos.dawdling import Disk
 
@@ -332,7 +332,7 @@ class Stage:
         """Event ids of all requests in the log."""
         found: list[str] = []
         _, newest = await self.bus.last(REQUESTS)
-        async for page in pages(self.bus, REQUESTS, 0, newest):
+        async for page in forwards(self.bus, REQUESTS, 0, newest):
             for entry in page:
                 event = decode(entry.payload)
                 if isinstance(event, PredictionRequested):

@@ -99,3 +99,11 @@ async def test_removing_a_group_frees_what_it_needed(connect: Connect, events: E
     assert await bus.groups("runs") == []
     await bus.publish("runs", events(2))
     assert await bus.length("runs") == 4
+
+
+async def test_a_group_made_by_hand_in_the_middle_of_a_log_needs_the_rest(any_bus: Bus, events: Events) -> None:
+    receipt = await any_bus.publish("runs", events(5))
+    log = any_bus.names.log("runs", 0)
+    await any_bus._client.xgroup_create(log, "odd", id=str(receipt.positions[1]))
+    [group] = await any_bus.groups("runs")
+    assert (group.name, group.lag, group.in_flight, group.oldest) == ("odd", 3, 0, receipt.positions[2])

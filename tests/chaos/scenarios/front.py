@@ -11,7 +11,7 @@ import httpx
 
 from headrace.channels import REQUESTS
 from headrace.embedded.probe import free_port
-from headrace.outcomes import pages
+from headrace.forwards import forwards
 from headrace.positions import Handle
 from tests.chaos.callers import Callers
 from tests.chaos.scenario import scenario
@@ -130,7 +130,7 @@ async def _some(callers: Callers, count: int) -> bool:
 async def _handles(stage: Stage) -> set[str]:
     """The handles of all requests in the log."""
     _, newest = await stage.bus.last(REQUESTS)
-    return {str(Handle(0, entry.position)) async for page in pages(stage.bus, REQUESTS, 0, newest) for entry in page}
+    return {str(Handle(0, entry.position)) async for page in forwards(stage.bus, REQUESTS, 0, newest) for entry in page}
 
 
 async def _frame(front: Front) -> int:

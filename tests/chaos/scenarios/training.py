@@ -13,7 +13,7 @@ from headrace.channels import FRAMES, RUNS
 from headrace.codec import decode
 from headrace.errors import BusError
 from headrace.events import Frame, RunFinished, RunMetrics, RunStarted
-from headrace.outcomes import pages
+from headrace.forwards import forwards
 from tests.chaos.scenario import scenario
 from tests.chaos.stage import START_S, Load, Outcome, Size, Stage
 
@@ -101,7 +101,7 @@ async def _judged(stage: Stage, ends: list[dict[str, Any]]) -> Outcome:
 async def _arrived(stage: Stage) -> dict[str, Arrived]:
     found: dict[str, Arrived] = {}
     ids: Counter[str] = Counter()
-    async for page in pages(stage.bus, RUNS, 0, (await stage.bus.last(RUNS))[1]):
+    async for page in forwards(stage.bus, RUNS, 0, (await stage.bus.last(RUNS))[1]):
         for entry in page:
             event = decode(entry.payload)
             ids[event.id] += 1

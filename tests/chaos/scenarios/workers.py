@@ -11,8 +11,8 @@ from headrace.channels import FRAMES, MODELS, RESULTS
 from headrace.codec import decode
 from headrace.errors import BusError
 from headrace.events import Frame, ModelPromoted, PredictionScored
+from headrace.forwards import forwards
 from headrace.models.registry import Registry
-from headrace.outcomes import pages
 from tests.chaos.scenario import scenario
 from tests.chaos.stage import CLAIM_MS, START_S, Outcome, Size, Stage
 
@@ -211,7 +211,7 @@ async def _led_by_another(stage: Stage, leader: str) -> bool:
 async def _leaders_that_came_back(stage: Stage) -> list[str]:
     """A leader that lost its lease may lead again later, but two never write in turns."""
     turns: list[str] = []
-    async for page in pages(stage.bus, FRAMES, 0, (await stage.bus.last(FRAMES))[1]):
+    async for page in forwards(stage.bus, FRAMES, 0, (await stage.bus.last(FRAMES))[1]):
         for entry in page:
             frame = decode(entry.payload)
             if isinstance(frame, Frame) and (not turns or turns[-1] != frame.aggregator):
@@ -222,7 +222,7 @@ async def _leaders_that_came_back(stage: Stage) -> list[str]:
 
 async def _versions(stage: Stage) -> set[int]:
     found: set[int] = set()
-    async for page in pages(stage.bus, RESULTS, 0, (await stage.bus.last(RESULTS))[1]):
+    async for page in forwards(stage.bus, RESULTS, 0, (await stage.bus.last(RESULTS))[1]):
         for entry in page:
             event = decode(entry.payload)
             if isinstance(event, PredictionScored):
