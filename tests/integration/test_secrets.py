@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import redis
 
@@ -19,7 +21,7 @@ from headrace.embedded import EmbeddedServer
 from headrace.testing import wait_until, wait_until_sync
 
 PASSWORD = "correct-horse-battery-staple"
-KINDS = ("scorer", "aggregator", "gateway")
+KINDS = ("scorer", "aggregator", "gateway", "dashboard")
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def environ(url: str, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def running(environ: dict[str, str], tmp_path: Path) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
     """One process of each kind, its output in a file of its own."""
-    more = {"gateway": ["--port", "0"]}
+    more = {"gateway": ["--port", "0"], "dashboard": ["--port", "0"]}
     started: dict[str, subprocess.Popen[bytes]] = {}
     for kind in KINDS:
         with (tmp_path / f"{kind}.log").open("wb") as log:
@@ -82,6 +84,10 @@ def test_the_password_is_nowhere_to_be_seen(
             command = Path(f"/proc/{process.pid}/cmdline")
             if command.exists():
                 texts[f"the command line of {process.args!r}"] = command.read_bytes().decode()
+        page = wait_until_sync(partial(address, tmp_path), 60, "the dashboard to say where it is")
+        texts |= {
+            path or "the page": httpx.get(f"{page}{path}").text for path in ("", "/api/frame", "/healthz", "/metrics")
+        }
         kept = b"\0".join(everything(client))
 
     own_server.kill()
@@ -129,6 +135,12 @@ async def test_a_member_of_a_crew_holds_the_secrets_of_its_own_work_only(tmp_pat
 
 def environment_of(pid: int) -> str:
     return Path(f"/proc/{pid}/environ").read_bytes().decode()
+
+
+def address(folder: Path) -> str:
+    """Where the dashboard is; empty before it says so."""
+    found = re.search(rb"http://127[.]0[.]0[.]1:[0-9]+", log(folder, "dashboard"))
+    return found[0].decode() if found else ""
 
 
 def log(folder: Path, kind: str) -> bytes:
