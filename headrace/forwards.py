@@ -24,14 +24,12 @@ async def forwards(
 
     A page has about PAGE_BYTES at most, unless single events are larger.
     """
-    bound = BatchBound(PAGE, PAGE_BYTES)
-    count = FIRST
+    bound = BatchBound(PAGE, PAGE_BYTES, FIRST)
     while newest != START:
-        page = await bus.read(channel, partition, start=start, stop=newest, count=count)
+        page = await bus.read(channel, partition, start=start, stop=newest, count=bound.next_count())
         if not page:
             return
         yield page
         bound.observe(len(page), sum(len(entry.payload) for entry in page))
-        count = bound.next_count()
         last = page[-1].position
         start = Position(last.ms, last.number + 1)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from headrace.batching import BatchBound
 from headrace.bus.envelope import opened
 from headrace.bus.live import Live, RedisLive
 from headrace.errors import CodecError, SettingsError, UnavailableError
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 CHECK_S = 1.0
 """A partition silent for so long is compared with its log: the last event pushed may be the one that got lost."""
+HEALED = 2_000
+HEALED_FIRST = 100
+HEALED_BYTES = 4 * 1024 * 1024
+"""What is fetched from the log at once, so that a long gap in a channel of large events needs no more memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class Subscription:
         }
         self._seen: dict[str, Seen] = {}
         self._heard: dict[str, float] = {}
+        self._bounds = {live: BatchBound(HEALED, HEALED_BYTES, HEALED_FIRST) for live in self._places}
         self._due: set[str] = set()
         self._driver: Live = self._drive()
 
@@ -147,8 +153,9 @@ class Subscription:
     async def _heal(self, live: str, *, expected: bool = False) -> AsyncIterator[Delivery]:
         """Read the log to its end. `expected`: history that was asked for, so nothing of it counts as lost."""
         channel, partition = self._places[live]
+        bound = self._bounds[live]
         while True:
-            snapshot = await self._bus.resume(channel, partition, self._seen[live].last)
+            snapshot = await self._bus.resume(channel, partition, self._seen[live].last, bound.next_count())
             self.connected = True
             before = self._seen[live]
             self._seen[live], notices, entries = resumed(before, snapshot)
@@ -160,6 +167,7 @@ class Subscription:
                 yield Delivery(channel, partition, [], notice=notice)
             if entries:
                 self.counts.healed += len(entries)
+                bound.observe(len(entries), sum(len(entry.payload) for entry in entries))
                 yield Delivery(channel, partition, entries, healed=True)
             if self._seen[live] == before or (entries and entries[-1].position >= snapshot.newest):
                 return

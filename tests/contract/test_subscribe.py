@@ -9,6 +9,7 @@ import pytest
 
 from headrace.bus import Bus, Lost, Replaced, WentBack
 from headrace.bus import subscribe as subscribing
+from headrace.bus.subscribe import HEALED_FIRST
 from headrace.codec import decode, encode
 from headrace.embedded import EmbeddedServer
 from headrace.errors import SettingsError, UnavailableError
@@ -113,6 +114,16 @@ async def test_a_last_event_that_got_lost_is_found(
     await unheard(live_bus, "runs", events(2))
     await follower.until(1, 2)
     assert follower.subscription.counts.healed == 2
+
+
+async def test_a_long_gap_is_healed_in_several_reads(
+    live_bus: Bus, follow: Follow, unheard: Unheard, events: Events
+) -> None:
+    follower = await follow(live_bus, "runs")
+    await unheard(live_bus, "runs", events(250))
+    await follower.until(*range(1, 251))
+    assert follower.subscription.counts.healed == 250
+    assert [len(delivery.entries) for delivery in follower.deliveries] == [HEALED_FIRST, 250 - HEALED_FIRST]
 
 
 async def test_what_was_trimmed_before_it_was_seen_is_counted_as_lost(

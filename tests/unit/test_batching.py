@@ -22,8 +22,9 @@ def test_the_bound_holds_whatever_was_read(entries: int, bytes_: int, seen: list
             assert asked * (size / count) <= bytes_
 
 
-def test_before_anything_was_read_it_asks_for_all() -> None:
+def test_before_anything_was_read_it_asks_for_all_or_for_what_it_was_told() -> None:
     assert BatchBound(512, 1_000).next_count() == 512
+    assert BatchBound(512, 1_000, 16).next_count() == 16
 
 
 def test_growth_counts_at_once_and_shrinking_slowly() -> None:
