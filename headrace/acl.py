@@ -131,7 +131,7 @@ def rules(role: Role, prefix: str, channels: Iterable[str] = ()) -> list[str]:
         write += [names.log(channel), names.head(channel), names.fence(channel, 0, "*")]
         live.append(names.live(channel))
     for channel in role.consumes:
-        write.append(names.log(channel))
+        write += [names.log(channel), names.made(channel, 0, "*")]
         read.append(names.head(channel))
     for channel in role.writes:
         write += [names.log(channel), names.head(channel)]

@@ -6,6 +6,7 @@ of a Redis Cluster. `C` stands for a channel, `P` for a partition:
     PREFIX:{P}:C:log               stream   the log side; entry id = position, one field `e` = the event's bytes
     PREFIX:{P}:C:head              string   "EPOCH MS-NUMBER" of the newest event; written with the log, in one script
     PREFIX:{P}:C:fence:PRODUCER    string   "SEQUENCE FIRST MS-NUMBER", what is accepted of one producer;       TTL
+    PREFIX:{P}:C:made:GROUP        string   which making of a group was the last one;                           TTL
     PREFIX:{P}:C:seen:ID           string   an id taken in from plain PUBLISH;                                  TTL
     PREFIX:{P}:second:S            hash     counters of Unix second S;                                          TTL
     PREFIX:{P}:await:M             hash     predictions of Unix minute M that wait for a label;                 TTL
@@ -97,6 +98,10 @@ class Names:
 
     def fence(self, channel: str, partition: int, producer: str) -> str:
         return f"{self.tag(partition)}:{channel}:fence:{producer}"
+
+    def made(self, channel: str, partition: int, group: str) -> str:
+        """Which making of a group was the last one."""
+        return f"{self.tag(partition)}:{channel}:made:{group}"
 
     def seen(self, channel: str, partition: int) -> str:
         """Beginning of the keys of ids taken in; the id follows."""

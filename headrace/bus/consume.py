@@ -111,6 +111,9 @@ class Decision(Commit):
         self.count(f"dead:{self.channel}:{self.group}")
 
 
+MADE_MEANWHILE = -1
+"""The group was made by another and deleted again: what was decided then is not known here."""
+
 GivenUp = Callable[[Decision, str], None]
 """Told of the decision that makes a dead letter of an entry whose workers all died, and the reason, to add to it."""
 
@@ -309,18 +312,25 @@ class Consumer:
 
     async def _create(self) -> None:
         """Make the group if it is not there; after a deletion, without what is decided already."""
+        while await self._make() == MADE_MEANWHILE:
+            pass
+
+    async def _make(self) -> int:
+        made = self.bus.names.made(self.channel, self.partition, self.group)
+        keys, making = [self._log, made], secrets.token_hex(5)
+        async with answered(self._settings, self.channel):
+            last_made = await self._client.get(made) or b""  # before looking for the group: see rebuild.lua
         _, newest = await self.bus.last(self.channel, self.partition)
         if any(g.name == self.group for g in await self.bus.groups(self.channel, self.partition)):
-            return  # if it is deleted at this moment, the next read finds that out and knows what to do
+            return 0  # if it is deleted at this moment, the next read finds that out and knows what to do
         if self._decided and newest != START:
             begin, after = await self._decided(self.bus, self.partition, self.group)
             ahead = after[-1].number - begin.number if after else 0
-            positions = [str(position) for position in after]
-            args: list[Argument] = [self.group, str(begin), begin.number, ahead, self._settings.claim_ms, *positions]
-            await self.bus.call(Request(script("rebuild"), [self._log], args), self.channel)
-            return
-        request = Request(script("group"), [self._log], [self.group, "0" if self._start == "start" else "$"])
-        await self.bus.call(request, self.channel)
+            args: list[Argument] = [self.group, making, last_made, str(begin), begin.number, ahead]
+            args += [self._settings.claim_ms, *[str(position) for position in after]]
+            return int(await self.bus.call(Request(script("rebuild"), keys, args), self.channel))
+        args = [self.group, "0" if self._start == "start" else "$", making]
+        return int(await self.bus.call(Request(script("group"), keys, args), self.channel))
 
     async def _read(self, block_ms: int | None) -> Batch | None:
         name, count = self._name(), self._bound.next_count()

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -33,6 +33,8 @@ async def play(scenario: Scenario, size: Size, seed: int, folder: Path, models: 
 def row(name: str, found: Outcome) -> list[str]:
     times = sorted(found.recoveries_s)
     recovery = f"{times[len(times) // 2]:.1f} / {times[-1]:.1f} s" if times else "–"
+    if not found.balanced:
+        recovery = "NOT BALANCED"
     return [
         name,
         f"{found.faults:,}",
@@ -48,7 +50,9 @@ HEAD = ["fault", "times", "accepted", "outcomes", "doubled", "lost", "recovery, 
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows as Markdown."""
+    """The rows and their sum as Markdown."""
+    faults, accepted = (sum(int(line[i].replace(",", "")) for line in rows) for i in (1, 2))
+    rows = [*rows, ["all", f"{faults:,}", f"{accepted:,}", "", "", "", ""]]
     widths = [max(len(line[i]) for line in [HEAD, *rows]) for i in range(len(HEAD))]
     lines = [HEAD, ["-" * width for width in widths], *rows]
     return "\n".join(
@@ -56,11 +60,23 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def merged(rows: Mapping[str, Sequence[str]], text: str) -> list[Sequence[str]]:
+    """The rows, and between them those that an earlier table has of other scenarios, all in their usual order."""
+    cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines()]
+    earlier = {line[0]: line for line in cells if len(line) == len(HEAD)}
+    found = {**earlier, **rows}
+    return [found[one.name] for one in ALL if one.name in found]
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", nargs=-1, metavar="[WORD]...")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same moments.")
 @click.option("--short", is_flag=True, help="Two faults each.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the table there, after each one.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the table there, after each one; other rows stay.",
+)
 @click.option("--list", "listed", is_flag=True, help="Say what there is, and how much of it a full run is made of.")
 def main(names: tuple[str, ...], seed: int, short: bool, out: Path | None, listed: bool) -> None:
     """Inflict every fault on a running pipeline, and balance the books. WORD chooses scenarios by their names.
@@ -75,24 +91,22 @@ def main(names: tuple[str, ...], seed: int, short: bool, out: Path | None, liste
         for one in chosen:
             click.echo(f"{max(1, round(size.faults * one.share)):>4}  {one.name}")
         return
-    rows: list[list[str]] = []
+    rows: dict[str, list[str]] = {}
     bad: list[str] = []
-    accepted = faults = 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="headrace-chaos-", ignore_cleanup_errors=True) as base:
         models = prepare_models(Path(base) / "models")
-        for number, one in enumerate(chosen):
+        for one in chosen:
+            number = ALL.index(one)
             found, verdict = _played(one, size, seed + number, Path(base) / f"stage-{number}", models)
-            rows.append(row(one.name, found))
-            accepted, faults = accepted + found.accepted, faults + found.faults
+            rows[one.name] = row(one.name, found)
             click.echo(f"{one.name}: {verdict}", err=True)
             if not found.balanced:
                 bad.append(one.name)
             if out is not None:
-                out.write_text(table([*rows, ["all", f"{faults:,}", f"{accepted:,}", "", "", "", ""]]) + "\n")
-    rows.append(["all", f"{faults:,}", f"{accepted:,}", "", "", "", ""])
-    click.echo(table(rows))
-    click.echo(f"{len(rows) - 1} scenarios in {(time.monotonic() - began) / 60:.0f} minutes", err=True)
+                out.write_text(table(merged(rows, out.read_text() if out.exists() else "")) + "\n")
+    click.echo(table(list(rows.values())))
+    click.echo(f"{len(rows)} scenarios in {(time.monotonic() - began) / 60:.0f} minutes", err=True)
     if bad:
         click.echo(f"the books of {len(bad)} do not balance: {'; '.join(bad)}", err=True)
         sys.exit(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -15,8 +14,8 @@ CHUNK = 64 * 1024
 class Proxy:
     """Forwards connections to `port`; its faults hit all that are open, and new ones where they last."""
 
-    def __init__(self, port: int, draw: random.Random, buffer_bytes: int = 0) -> None:
-        self._target, self._draw, self._buffer_bytes = port, draw, buffer_bytes
+    def __init__(self, port: int, draw: random.Random) -> None:
+        self._target, self._draw = port, draw
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -73,7 +72,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            upstream, downstream = await asyncio.open_connection(sock=self._connect())
+            upstream, downstream = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             writer.close()
             return
@@ -93,15 +92,6 @@ class Proxy:
             for end in (writer, downstream):
                 self._writers.discard(end)
                 end.close()
-
-    def _connect(self) -> socket.socket:
-        """A connection to the server, with a small buffer if one was asked for: a slow reader shows soon then."""
-        made = socket.socket()
-        if self._buffer_bytes:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
-        made.connect(("127.0.0.1", self._target))
-        made.setblocking(False)
-        return made
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, replies: bool = False) -> None:
         with suppress(OSError):

@@ -126,6 +126,7 @@ class Stage:
         self.server = EmbeddedServer(EmbeddedSettings(data_dir=self.data, appendfsync=fsync), disk and disk.binary)  # type: ignore[arg-type]
         self._changes = {"claim_ms": CLAIM_MS, **changes}
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.loads: list[Load] = []
         self.outcome = Outcome()
         self.url = ""
 
@@ -145,6 +146,9 @@ class Stage:
         for process in self.processes:
             process.kill()
             process.wait()
+        for load in self.loads:
+            if load.process.returncode is None:
+                await load.kill()
         await self.bus.close()
         await asyncio.to_thread(self.server.stop)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -198,7 +202,9 @@ class Stage:
         assert process.stdin is not None
         process.stdin.write(json.dumps(asked).encode() + b"\n")
         await process.stdin.drain()
-        return Load(process)
+        load = Load(process)
+        self.loads.append(load)
+        return load
 
     async def begin(self, size: Size, scorers: int = 2, **more: Any) -> tuple[Load, list[subprocess.Popen[bytes]]]:
         """Scorers and a load that are well under way."""

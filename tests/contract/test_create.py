@@ -53,6 +53,33 @@ async def test_a_group_deleted_while_a_worker_looks_for_it_is_made_again_from_wh
     assert asked == [0]
 
 
+async def test_what_was_decided_by_a_group_that_came_and_went_meanwhile_is_not_done_again(
+    any_bus: Bus, connect: Connect
+) -> None:
+    """Found by chaos: one worker was still reading when another had made the group, and it was deleted once more."""
+    asked = 0
+
+    async def slowly(bus: Bus, partition: int, group: str) -> tuple[Position, list[Position]]:
+        nonlocal asked
+        asked += 1
+        found = await decided(bus, partition, group)
+        if asked == 1:
+            async with any_bus.consume(REQUESTS, SCORERS, worker="b", decided=decided) as other:
+                batch = await other.next()
+                assert batch is not None
+                work, spelled = other.commit(batch), b" ".join(batch.ids).decode()
+                work.append(RESULTS, [PredictionScored(model="m", version=1, positions=spelled, ids=["q1", "q2"])])
+                await other.finish(work)
+            await any_bus.remove_group(REQUESTS, 0, SCORERS)
+        return found
+
+    await any_bus.publish(REQUESTS, [PredictionRequested(id=f"q{n}", model="m", inputs=[[1.0]]) for n in (1, 2)])
+    slow = await connect()
+    async with slow.consume(REQUESTS, SCORERS, worker="a", decided=slowly) as consumer:
+        assert [batch.ids async for batch in consumer.batches(wait=False)] == []
+    assert asked == 2
+
+
 async def test_the_first_request_of_all_is_not_taken_for_decided_when_its_group_is_made_again(any_bus: Bus) -> None:
     """Found by a random walk: the second was decided, the first not, and the group was deleted."""
     requests = [PredictionRequested(id=f"q{n}", model="m", inputs=[[1.0]]) for n in (1, 2)]

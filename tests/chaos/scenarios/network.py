@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from headrace.bus import Bus
 from headrace.bus.connection import CONNECT_TIMEOUT_S
@@ -12,6 +13,9 @@ from headrace.channels import REQUESTS
 from tests.chaos.proxy import Proxy
 from tests.chaos.scenario import scenario
 from tests.chaos.stage import Outcome, Size, Stage
+
+NOISE = b"x" * 32_768
+"""Pushed by a stranger: no event, and large, though never too large for somebody who reads."""
 
 
 @scenario("network: cut between and within commands")
@@ -60,18 +64,20 @@ async def late_replies(stage: Stage, size: Size) -> Outcome:
 async def slow_subscriber(stage: Stage, size: Size) -> Outcome:
     stage.admin("CONFIG", "SET", "client-output-buffer-limit", "pubsub 65536 32768 1")
     seen: list[int] = []
-    async with Proxy(stage.server.port, stage.draw, buffer_bytes=4096) as proxy:
+    async with Proxy(stage.server.port, stage.draw) as proxy:
         settings = stage.settings.with_(redis_url=f"redis://127.0.0.1:{proxy.port}/0")
         async with Bus(settings) as bus, bus.subscribe(REQUESTS, since="start") as subscription:
+            live = bus.names.live(REQUESTS)
 
             async def follow() -> None:
                 async for delivery in subscription:
                     seen.extend(entry.position.number for entry in delivery.entries)
 
             async def stop_reading(_: int) -> None:
+                await stage.until(lambda: _heard(stage, live), "the subscriber to be there")
                 before = _cut_off(stage)
                 proxy.deaf = True
-                await stage.until(lambda: _more_cut_off(stage, before), "the server to cut the subscriber off")
+                await stage.until(lambda: _flooded(stage, live, before), "the server to cut the subscriber off")
                 proxy.deaf = False
 
             load, _ = await stage.begin(size)
@@ -103,7 +109,16 @@ def _cut_off(stage: Stage) -> int:
     return int(stage.admin("INFO", "stats")["client_output_buffer_limit_disconnections"])
 
 
-async def _more_cut_off(stage: Stage, before: int) -> bool:
+async def _heard(stage: Stage, live: str) -> bool:
+    """Whether anybody is subscribed: who was cut off needs a moment to come back."""
+    return int(stage.admin("PUBSUB", "NUMSUB", live)[1]) > 0
+
+
+async def _flooded(stage: Stage, live: str, before: int) -> bool:
+    """Push noise, beside the load, which may not be enough to fill what the system buffers: was somebody cut off?"""
+    client: Any = stage.bus._client
+    for _ in range(256):
+        await client.publish(live, NOISE)
     return _cut_off(stage) > before
 
 

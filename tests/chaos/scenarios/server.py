@@ -149,7 +149,8 @@ async def at_its_bound(stage: Stage, size: Size) -> Outcome:
 def _cut_power(stage: Stage) -> None:
     """Kill the server and take the end of its log away, as a disk does that had not written it."""
     stage.server.kill()
-    [log] = stage.data.rglob("*.incr.aof")
+    # There are two while the log is being rewritten.
+    log = max(stage.data.rglob("*.incr.aof"), key=lambda path: int(path.name.split(".")[-3]))
     size = log.stat().st_size
     os.truncate(log, max(0, size - stage.draw.randrange(1_000, 150_000)))
     stage.server.restart()
