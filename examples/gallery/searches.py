@@ -121,7 +121,8 @@ class Found:
 
 def main(show: Show) -> str:
     digits = Digits(show.sizes["rows"] // FACTOR ** (RUNGS - 1) * FACTOR ** (RUNGS - 1))
-    halving = searched(show, digits, "halving", HalvingGridSearchCV, GRID, min_resources=digits.rungs[0], factor=FACTOR)
+    rungs = {"min_resources": digits.rungs[0], "factor": FACTOR, "random_state": 0}
+    halving = searched(show, digits, "halving", HalvingGridSearchCV, GRID, **rungs)
     affordable = halving.spent // digits.price(digits.rungs[-1])
     draws = {name: loguniform(*ends) for name, ends in SPACE.items()}
     random = searched(show, digits, "random", RandomizedSearchCV, draws, n_iter=affordable, random_state=0)
