@@ -8,7 +8,7 @@ for a product with the Hessian, or for a Hessian.
 
 From: the solvers of LogisticRegression; Lin, Weng and Keerthi, 2008, liblinear; Byrd and others, 1995, lbfgs; Schmidt,
 Le Roux and Bach, 2013, sag; Defazio, Bach and Lacoste-Julien, 2014, saga.
-Look at: the runs side by side, by step (a pass) and by time; `excess`, on a logarithmic axis, is what is left to go.
+Look at: the runs side by side, by step (a pass) and since start; `excess`, on a logarithmic axis, is what is left.
 Checked: strong convexity bounds how far each end lies above the minimum; liblinear and lbfgs end as unwatched, bit for
 bit, the Newtons within rounding; losses never rise where the solver promises it; the log holds the curves as taken.
 Needs: nothing more
