@@ -92,12 +92,12 @@ def main(show: Show) -> str:
             alone.append(alone_s)
             with (
                 BACKENDS[name][1](),
-                every.child(name, {"workers": WORKERS}, total_steps=trees) as run,
+                show.run(f"forest: {name}", {"workers": WORKERS}, total_steps=trees) as run,
                 adapters.joblib.lanes(run, name, WORKERS) as lanes,
             ):
                 began = time.time()
                 forest, seconds = grown(trees, rows, labels)
-            show.expect(run, metrics=lanes.batches, ranks=1)
+            show.expect(run, metrics=lanes.batches)
             show.check(np.array_equal(forest.apply(rows), leaves), f"on {name} another forest has grown")
             prove(show, run.id, name, trees, seconds)
             found: dict[str, Any] = {"speed-up": alone_s / seconds, "start s": lanes.began - began}

@@ -146,10 +146,10 @@ def main(show: Show) -> str:
         alone = {solver: unwatched(problem, solver) for solver in TOLERANCES}
         lowest = min(problem.loss(weights) for weights, _, _ in alone.values())
         for solver, (weights, seconds, passes) in alone.items():
-            with race.child(solver, {"solver": solver, "tol": TOLERANCES[solver]}) as run:
+            with show.run(f"race: {solver}", {"solver": solver, "tol": TOLERANCES[solver]}) as run:
                 curve = Curve(run, problem, lowest)
                 ends[solver] = watched(curve, solver)
-            show.expect(run, metrics=len(curve.points), ranks=1)
+            show.expect(run, metrics=len(curve.points))
             prove(show, problem, solver, curve, ends[solver], weights)
             needed = passes or curve.points[-1][0]
             race.candidate(solver, {"solver": solver}, loss=problem.loss(weights), passes=needed, seconds=seconds)
