@@ -38,7 +38,10 @@ frameworks: python ## try the adapters of heavy frameworks (FRAMEWORKS="torch ra
 		env=.frameworks/$$name; \
 		if [ ! -e $$env/.stamp ] || [ tests/frameworks/$$name.txt -nt $$env/.stamp ]; then \
 			$(PYTHON) -m venv --clear $$env; \
-			$$env/bin/pip install -qq --disable-pip-version-check -r tests/frameworks/$$name.txt; \
+			$$env/bin/pip install -qq --disable-pip-version-check --no-deps --require-hashes -r tests/frameworks/$$name.txt; \
+			if [ -e tests/frameworks/$$name.late.txt ]; then \
+				$$env/bin/pip install -qq --disable-pip-version-check -r tests/frameworks/$$name.late.txt; \
+			fi; \
 			$$env/bin/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .; \
 			touch $$env/.stamp; \
 		fi; \
@@ -94,8 +97,9 @@ RESOLVE = .lock/bin/uv pip compile pyproject.toml --quiet --universal --generate
 SAME := numpy|scipy|scikit-learn|skops|joblib|threadpoolctl
 PEERS := $(patsubst benchmarks/peers/%.py,%,$(wildcard benchmarks/peers/[a-z]*.py))
 
-# Libraries of CUDA are left to torch: its builds for processors alone need none.
-RESOLVE_FRAMEWORK = .lock/bin/uv pip compile pyproject.toml --quiet --no-annotate --python-version 3.11 --extra embedded --extra testing \
+# Torch has another build for each platform and index. It comes last and without hashes, with what it wants of CUDA.
+RESOLVE_FRAMEWORK = .lock/bin/uv pip compile pyproject.toml --quiet --no-annotate --generate-hashes \
+	--python-version 3.11 --extra embedded --extra testing \
 	--extra build --constraint requirements.lock --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command 'make lock'
 
@@ -104,9 +108,13 @@ lock: python ## make the lock files again from pyproject.toml (UPGRADE=1 takes n
 	@$(RESOLVE) --all-extras $(if $(UPGRADE),--upgrade) --output-file requirements.lock
 	@$(RESOLVE) $(addprefix --extra ,$(IMAGE_EXTRAS)) --constraint requirements.lock --output-file requirements-image.lock
 	@for name in $(FRAMEWORKS); do \
-		$(RESOLVE_FRAMEWORK) tests/frameworks/$$name.in --output-file tests/frameworks/$$name.txt; \
-		sed -i.bak -E '/^(nvidia-|cuda-|triton)/d' tests/frameworks/$$name.txt; \
-		rm tests/frameworks/$$name.txt.bak; \
+		lock=tests/frameworks/$$name; \
+		$(RESOLVE_FRAMEWORK) $$lock.in --output-file $$lock.txt; \
+		if grep -q '^torch==' $$lock.txt; then \
+			sed -n 's/^\(torch==[^ ]*\).*/\1/p' $$lock.txt >$$lock.late.txt; \
+			awk '/^[^ ]/ { keep = !/^(torch==|nvidia-|cuda-|triton==)/ } keep' $$lock.txt >$$lock.new; \
+			mv $$lock.new $$lock.txt; \
+		fi; \
 	done
 	@for peer in $(PEERS); do grep -E '^($(SAME))==' requirements.lock | sed 's/ *\\$$//' | \
 		$(subst pyproject.toml,benchmarks/peers/$$peer.py,$(RESOLVE)) $(if $(UPGRADE),--upgrade) --constraint - \

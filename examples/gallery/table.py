@@ -53,7 +53,7 @@ def main() -> int:
 
 def perform(exhibit: Exhibit, quick: bool) -> str | None:
     """Run an exhibit on a server of its own: its row of the table, or None if it failed."""
-    python = exhibit.python() or made(exhibit)
+    python = exhibit.whole() or made(exhibit)
     with TemporaryDirectory(prefix="headrace-gallery-", ignore_cleanup_errors=True) as home, EmbeddedServer() as server:
         report = Path(home, "report.json")
         environ = os.environ | {

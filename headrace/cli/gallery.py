@@ -4,6 +4,8 @@ An exhibit is a script whose docstring begins with its title and ends with lines
 
     Needs: nothing more | NAME      the environment of requirements/NAME.txt
     Weight: light | heavy           under 20 seconds, or under 3 minutes, on two cores
+
+`Needs: nothing more, NAME for all of it` is what an exhibit says that leaves out what it has no packages for.
 """
 
 from __future__ import annotations
@@ -31,7 +33,11 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS = ".gallery"
 """Where `make gallery` makes environments, in the root of the clone."""
-PLAIN = "nothing more"
+NEEDS = re.compile(
+    r"^Needs: (?:nothing more(?:, (?P<optional>\w+) for all of it)?|(?P<required>\w+))\n"
+    r"Weight: (?P<weight>light|heavy)$",
+    re.MULTILINE,
+)
 SIBLING = Path("examples", "gallery")
 STOP_S = 10.0
 """How long an exhibit that was told to stop may take before it is killed."""
@@ -45,6 +51,8 @@ class Exhibit:
     title: str
     environment: str
     heavy: bool
+    optional: bool = False
+    """Whether it can do without its environment, and then leaves something out."""
 
     @property
     def name(self) -> str:
@@ -56,7 +64,11 @@ class Exhibit:
         return self.path.parent / "requirements" / f"{self.environment}.in"
 
     def python(self) -> str | None:
-        """The interpreter that has what the exhibit needs: this one or that of its environment; None if neither."""
+        """The interpreter to run it with: a whole one, or this one if the exhibit can do without; None if neither."""
+        return self.whole() or (sys.executable if self.optional else None)
+
+    def whole(self) -> str | None:
+        """The interpreter that has all of its packages: this one or that of its environment; None if neither."""
         if not self.environment or not _absent(self.requirements):
             return sys.executable
         own = self.path.parents[2] / ENVIRONMENTS / self.environment / "bin" / "python"
@@ -106,10 +118,10 @@ def exhibits(folder: Path) -> list[Exhibit]:
     found = []
     for path in sorted(folder.glob("*.py")):
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        needs = re.search(r"^Needs: (.+)\nWeight: (light|heavy)$", doc, re.MULTILINE)
-        if needs:
-            environment = "" if needs[1] == PLAIN else needs[1]
-            found.append(Exhibit(path, doc.partition("\n")[0], environment, needs[2] == "heavy"))
+        if said := NEEDS.search(doc):
+            optional, required, weight = said.group("optional", "required", "weight")
+            title = doc.partition("\n")[0]
+            found.append(Exhibit(path, title, required or optional or "", weight == "heavy", bool(optional)))
     return found
 
 
@@ -131,7 +143,7 @@ def _list(found: Sequence[Exhibit]) -> None:
 
     rows = []
     for exhibit in found:
-        lacks = "" if exhibit.python() else " (to be made)"
+        lacks = "" if exhibit.whole() else " (to be made)"
         rows.append(
             [exhibit.name, "heavy" if exhibit.heavy else "light", f"{exhibit.environment or '-'}{lacks}", exhibit.title]
         )

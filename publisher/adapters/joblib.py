@@ -3,9 +3,10 @@
     with lanes(run, "loky", n_jobs=4):
         forest.fit(X, y)  # or joblib.Parallel()(...)
 
-joblib tells nobody of progress, but a backend may be registered. It hands out batches of tasks: `len` of a batch counts
-them. Each batch brings back where and when it ran; that is all it carries. The classes below come from a private module
-of joblib, so a test asks each release for them. https://joblib.readthedocs.io/en/stable/custom_parallel_backend.html
+joblib tells nobody of progress, but a backend may be registered. One that is derived from another hands out tasks that
+bring back where and when they ran, and gives joblib what they returned. `items` of a batch and the table of backends
+are not among the documented names of joblib, so a test asks each release for them.
+https://joblib.readthedocs.io/en/stable/custom_parallel_backend.html
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from joblib import parallel_config, register_parallel_backend
-from joblib._parallel_backends import LokyBackend, ThreadingBackend
+from joblib.parallel import BACKENDS, EXTERNAL_BACKENDS
 
+from headrace.errors import SettingsError
 from headrace.publisher.adapters.hook import Reporter, hook
 from headrace.publisher.run import Run
 
@@ -29,49 +31,55 @@ LANES = 8
 """Lanes with curves of their own: a run has room for 20."""
 RECENT = 1_000
 
+Lane = tuple[str, int, int]
+"""Host, process and thread of a worker."""
+
 
 @contextmanager
-def lanes(run: Run, backend: Literal["loky", "threading"] = "loky", n_jobs: int = -1) -> Iterator[Lanes]:
-    """Within it, joblib runs on `backend`, and the run shows what its workers do."""
+def lanes(run: Run, backend: str = "loky", n_jobs: int = -1) -> Iterator[Lanes]:
+    """Within it, joblib runs on `backend`, and the run shows what its workers do.
+
+    Any backend that joblib knows: loky, multiprocessing, threading; dask, once there is a Client; ray, after its
+    `register_ray`. Raises SettingsError for others.
+    """
     found = Lanes(run)
-    kind = {"loky": LokyBackend, "threading": ThreadingBackend}[backend]
+    kind = _kind(backend)
     name = f"headrace-{backend}-{id(found)}"
 
     class Watched(kind):  # type: ignore[misc, valid-type]
         def submit(self, func: Any, callback: Any = None) -> Any:
-            def done(out: Any) -> None:
-                found.done(out)
-                callback(out)
+            func.items = [(Timed(task), args, kwargs) for task, args, kwargs in func.items]
+            return super().submit(func, callback)
 
-            return super().submit(Timed(func), done if callback else None)
+        def retrieve_result_callback(self, out: Any) -> Any:
+            return found.take(super().retrieve_result_callback(out))
 
     register_parallel_backend(name, Watched)
-    with parallel_config(name, n_jobs=n_jobs):
-        yield found
+    try:
+        with parallel_config(name, n_jobs=n_jobs):
+            yield found
+    finally:
+        BACKENDS.pop(name, None)
     found.end()
 
 
 class Timed:
-    """A batch of tasks that also says which worker ran it, and when."""
+    """A task that also says which worker ran it, and when."""
 
-    def __init__(self, batch: Any) -> None:
-        self.batch = batch
+    def __init__(self, task: Callable[..., Any]) -> None:
+        self.task = task
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Ran:
         began = time.time()
-        results = Results(self.batch(*args, **kwargs))
-        results.lane = (os.getpid(), threading.get_ident())
-        results.began, results.ended = began, time.time()
-        return results
-
-    def __len__(self) -> int:
-        return len(self.batch)
+        value = self.task(*args, **kwargs)
+        return Ran(value, (os.uname().nodename, os.getpid(), threading.get_ident()), began, time.time())
 
 
-class Results(list[Any]):
-    """What the tasks of a batch gave."""
+class Ran(NamedTuple):
+    """What a task returned, and where and when it did."""
 
-    lane: tuple[int, int]
+    value: Any
+    lane: Lane
     began: float
     ended: float
 
@@ -81,36 +89,45 @@ class Lanes(Reporter):
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
-        self.tasks = 0
-        self.busy_s: dict[tuple[int, int], float] = {}
-        self.counts: dict[tuple[int, int], int] = {}
-        self._began = time.time()
+        self.tasks = self.batches = 0
+        self.busy_s: dict[Lane, float] = {}
+        self.counts: dict[Lane, int] = {}
+        self.began = self.ended = time.time()
+        """When the first task began, and when the last ended, of those that came back."""
         self._times: deque[float] = deque(maxlen=RECENT)
         self._lock = threading.Lock()
 
     @property
     def idle(self) -> float:
-        """The share of the workers' time in which they did nothing, since the first batch began."""
-        passed_s = (time.time() - self._began) * len(self.busy_s)
+        """The share of the workers' time in which they did nothing, since the first task began."""
+        passed_s = (self.ended - self.began) * len(self.busy_s)
         return max(0.0, 1 - sum(self.busy_s.values()) / passed_s) if passed_s > 0 else 0.0
 
+    @property
+    def straggler(self) -> float:
+        """How many times as long as the usual task the longest took, of the last thousand."""
+        usual_s = statistics.median(self._times) if self._times else 0.0
+        return max(self._times) / usual_s if usual_s > 0 else 1.0
+
+    def take(self, batch: Sequence[Ran]) -> list[Any]:
+        """What the tasks of a batch returned, which has come back."""
+        self.done(batch)
+        return [ran.value for ran in batch]
+
     @hook
-    def done(self, out: Any) -> None:
-        """A batch came back: as a future from loky, as its results from a pool of threads."""
-        results = out if isinstance(out, Results) else _result(out)
-        if not isinstance(results, Results):
-            return
+    def done(self, batch: Sequence[Ran]) -> None:
+        """Count a batch."""
         with self._lock:
-            if not self.tasks:
-                self._began = results.began
-            took_s = results.ended - results.began
-            self.tasks += len(results)
-            self.busy_s[results.lane] = self.busy_s.get(results.lane, 0.0) + took_s
-            self.counts[results.lane] = self.counts.get(results.lane, 0) + len(results)
-            self._times.append(took_s / max(1, len(results)))
-            usual_s = statistics.median(self._times)
-            found: dict[str, float] = {"tasks": self.tasks, "idle": self.idle}
-            found["straggler"] = max(self._times) / usual_s if usual_s > 0 else 1.0
+            began = min(ran.began for ran in batch)
+            self.began = min(self.began, began) if self.tasks else began
+            self.batches += 1
+            self.tasks += len(batch)
+            for _, lane, since, ended in batch:
+                self.busy_s[lane] = self.busy_s.get(lane, 0.0) + ended - since
+                self.counts[lane] = self.counts.get(lane, 0) + 1
+                self.ended = max(self.ended, ended)
+                self._times.append(ended - since)
+            found: dict[str, float] = {"tasks": self.tasks, "idle": self.idle, "straggler": self.straggler}
             for number, (lane, count) in enumerate(self.counts.items()):
                 if number < LANES:
                     found[f"lane {number + 1} tasks"] = count
@@ -118,6 +135,13 @@ class Lanes(Reporter):
             self.tell(found, self.tasks)
 
 
-def _result(future: Any) -> Any:
-    result: Callable[[], Any] | None = getattr(future, "result", None)
-    return result() if result is not None and not future.exception() else None
+def _kind(backend: str) -> Any:
+    """The class behind a name. Raises SettingsError for a name that joblib does not know."""
+    if backend in EXTERNAL_BACKENDS:
+        EXTERNAL_BACKENDS[backend]()
+    if not isinstance(kind := BACKENDS.get(backend), type):
+        raise SettingsError(
+            f"joblib knows no backend {backend!r} that could be watched; it knows {', '.join(sorted(BACKENDS))}. "
+            "For ray, call ray.util.joblib.register_ray() first"
+        )
+    return kind

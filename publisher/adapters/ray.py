@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from ray import tune
-from ray.tune.result import DEFAULT_RESULT_KEYS
+from ray.tune.result import AUTO_RESULT_KEYS
 
 from headrace.publisher.adapters.hook import Reporter, hook
 
-_OWN = {*DEFAULT_RESULT_KEYS, "training_iteration", "iterations_since_restore", "time_since_restore", "timestamp"}
+_OWN = frozenset(AUTO_RESULT_KEYS)
+"""What Tune adds to each result; `mean_loss` and `mean_accuracy`, which it knows by name, are the trial's."""
 
 
 class Callback(Reporter, tune.Callback):
@@ -28,16 +29,16 @@ class Callback(Reporter, tune.Callback):
         self._began(total_num_samples or num_samples or 0)
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
-        """A trial said how it is doing."""
-        self._judged(trial, "running")
+        """A trial said how it is doing; its `last_result` is the one before."""
+        self._judged(trial, "running", result)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """A trial ended."""
-        self._judged(trial, "finished")
+        self._judged(trial, "finished", trial.last_result)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """A trial failed."""
-        self._judged(trial, "failed")
+        self._judged(trial, "failed", trial.last_result)
 
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
         """End the run."""
@@ -48,10 +49,10 @@ class Callback(Reporter, tune.Callback):
         self.begin({"samples": samples}, name="ray tune")
 
     @hook
-    def _judged(self, trial: Any, status: Literal["running", "finished", "failed"]) -> None:
+    def _judged(self, trial: Any, status: Literal["running", "finished", "failed"], result: Any) -> None:
         if status == "running" and not self.may():
             return
-        last = trial.last_result or {}
+        last = result or {}
         found: dict[str, Any] = {
             str(name): value
             for name, value in last.items()

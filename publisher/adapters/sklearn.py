@@ -69,9 +69,14 @@ class Candidates(Reporter):
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
+        self._names: list[str] = []
+        self._nested = False
 
+    @hook
     def setup(self, estimator: Any, context: Any) -> None:
-        """Nothing: the run is open."""
+        """Note what the search varies, once for all its folds."""
+        self._names = searched(estimator)
+        self._nested = any("__" in name for name in self._names)
 
     def teardown(self, estimator: Any, context: Any) -> None:
         """Nothing: who opened the run ends it."""
@@ -93,12 +98,11 @@ class Candidates(Reporter):
         if judged is None or self.run is None:
             return  # its fit failed: nobody knows with which parameters before the search ends
         fitted, scores = judged
-        names = searched(search)
-        if any("__" in name for name in names):
+        if self._nested:
             every = fitted.get_params()
-            params = {name: every.get(name) for name in names}
+            params = {name: every.get(name) for name in self._names}
         else:  # a tenth of the time
-            params = {name: getattr(fitted, name, None) for name in names}
+            params = {name: getattr(fitted, name, None) for name in self._names}
         rung = context.parent.task_id if context.parent.task_name == "halving-iteration" else 0
         number, fold = divmod(context.task_id, search.n_splits_)
         self.run.candidate(
@@ -116,7 +120,7 @@ class Candidates(Reporter):
         """What the search knows in the end completes what workers said, some of which may have been lost with them."""
         found, folds = search.cv_results_, search.n_splits_
         names = [key.removeprefix("mean_test_") for key in found if key.startswith("mean_test_")]
-        base, wanted = search.estimator.get_params(), searched(search)
+        base, wanted = search.estimator.get_params(), self._names
         for at, own in enumerate(found["params"]):
             params = {name: own.get(name, base.get(name)) for name in wanted} or own
             metrics: dict[str, Any] = {name: float(found[f"mean_test_{name}"][at]) for name in names}

@@ -18,6 +18,8 @@ import joblib
 import numpy as np
 import pytest
 import sklearn
+from joblib._parallel_backends import ThreadingBackend
+from joblib.parallel import BACKENDS
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.ensemble import (
@@ -412,3 +414,39 @@ def test_an_error_in_a_lane_is_the_error_of_the_caller(publisher: Publisher) -> 
     run = Run("lanes", publisher=publisher)
     with pytest.raises(KeyError), run, adapters.joblib.lanes(run, "threading", n_jobs=2):
         joblib.Parallel()(joblib.delayed(task)() for _ in range(3))
+
+
+class Unpacking(ThreadingBackend):  # type: ignore[misc]
+    """A backend that takes batches apart and runs their items one by one, as Dask's does."""
+
+    def submit(self, func: Any, callback: Any = None) -> Any:
+        return super().submit(lambda: [task(*args, **kwargs) for task, args, kwargs in func.items], callback)
+
+
+def test_a_backend_that_takes_batches_apart_has_lanes_as_well(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BACKENDS, "unpacking", Unpacking)
+    with Run("lanes", publisher=publisher) as run, adapters.joblib.lanes(run, "unpacking", n_jobs=2) as lanes:
+        found = joblib.Parallel(batch_size=3)(joblib.delayed(divmod)(n, 7) for n in range(20))
+    assert found == [divmod(n, 7) for n in range(20)]
+    assert lanes.tasks == sum(lanes.counts.values()) == 20
+    assert lanes.batches == len(metrics(publisher)) < 20
+    assert metrics(publisher)[-1][0] == 20
+    assert lanes.began <= lanes.ended
+
+
+def test_afterwards_joblib_knows_no_more_backends_than_before(publisher: Publisher) -> None:
+    before = set(BACKENDS)
+    with Run("lanes", publisher=publisher) as run, adapters.joblib.lanes(run, "threading", n_jobs=2):
+        assert set(BACKENDS) > before
+    assert set(BACKENDS) == before
+
+
+def test_a_backend_that_joblib_does_not_know_is_refused(publisher: Publisher) -> None:
+    with (
+        Run("lanes", publisher=publisher) as run,
+        pytest.raises(SettingsError, match=r"no backend 'hamsters'.*it knows.*loky.*register_ray"),
+        adapters.joblib.lanes(run, "hamsters"),
+    ):
+        raise AssertionError("there are no hamsters")

@@ -12,6 +12,7 @@ from headrace.cli import main
 from headrace.cli.gallery import exhibits
 
 HEAVY = '"""Two walls.\n\nNeeds: walls\nWeight: heavy\n"""\n\nimport no_such_framework\n'
+EITHER = '"""Two walls or one.\n\nNeeds: nothing more, walls for all of it\nWeight: light\n"""\n'
 LIGHT = '"""One wall.\n\nNeeds: nothing more\nWeight: light\n"""\n'
 
 
@@ -44,6 +45,20 @@ def test_an_environment_that_was_made_is_used(folder: Path, tmp_path: Path) -> N
     python.parent.mkdir(parents=True)
     python.touch()
     assert heavy.python() == str(python)
+
+
+def test_an_exhibit_that_can_do_without_its_environment_does(folder: Path, tmp_path: Path) -> None:
+    (folder / "either.py").write_text(EITHER, encoding="utf-8")
+    either, heavy, light = exhibits(folder)
+    assert (either.environment, either.optional, heavy.optional, light.optional) == ("walls", True, False, False)
+    assert (either.whole(), either.python()) == (None, sys.executable)
+    assert "walls (to be made)" in next(
+        line for line in gallery("--folder", str(folder)).output.splitlines() if "either" in line
+    )
+    python = tmp_path / ".gallery" / "walls" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    assert either.whole() == either.python() == str(python)
 
 
 def test_the_list_says_what_is_to_be_made(folder: Path) -> None:
