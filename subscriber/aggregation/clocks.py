@@ -49,15 +49,16 @@ class Clocks:
 
     def views(self) -> dict[str, ClockView]:
         """By host and by named source. A host is never taken for a source that bears its name."""
-        found = {}
+        found: dict[str, ClockView] = {}
         for source, hosts in self._sources.items():
             clocks = [self._hosts[host] for host in hosts if host in self._hosts]
             if clocks:
                 low = min(clock.offset_s - clock.error_s for clock in clocks)
                 high = max(clock.offset_s + clock.error_s for clock in clocks)
                 found[source] = ClockView(offset_s=round((low + high) / 2, 6), error_s=round((high - low) / 2, 6))
-        hosts = {host: ClockView(offset_s=one.offset_s, error_s=one.error_s) for host, one in self._hosts.items()}
-        return found | hosts
+        for host, clock in self._hosts.items():
+            found[host] = ClockView(offset_s=clock.offset_s, error_s=clock.error_s)
+        return found
 
     def load(self, saved: Mapping[str, bytes]) -> None:
         """Go on from what `take` told to save. Raises msgspec.DecodeError."""
