@@ -12,7 +12,7 @@
 
   const sections = () => ["dead", "clock"];
   const now = () => headrace.connection.now() + (headrace.store.sections.clock?.offset_s || 0);
-  const plural = (count, word = "dead letter") => `${headrace.format.count(count)} ${word}${count === 1 ? "" : "s"}`;
+  const plural = (count, word = "dead letter") => headrace.format.counted(count, word);
 
   /* what there is */
 
@@ -81,7 +81,7 @@
     });
     const parts = [];
     if (found.more_reasons) parts.push(`and ${plural(found.more_reasons, "other reason")}`);
-    if (!found.complete) parts.push(`counted over the newest ${format.count(found.looked)} letters, back to ${format.clock(found.since)}`);
+    if (!found.complete) parts.push(`counted over the newest ${plural(found.looked, "letter")}, back to ${format.clock(found.since)}`);
     draw.write(byId("reasons-more"), parts.join(" · "));
   }
 
