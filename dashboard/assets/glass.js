@@ -180,6 +180,7 @@
       draw.write(row.children[0], line.name);
       if (row.title !== line.why) row.title = line.why;
       const [late, usual] = row.children[1].children;
+      late.hidden = usual.hidden = line.p50 === null;
       late.style.cssText = `left:${percent(line.from)};width:${percent(line.p95 || 0)}`;
       usual.style.cssText = `left:${percent(line.from)};width:${percent(line.p50 || 0)}`;
       draw.write(row.children[2], text(line.p50));

@@ -109,11 +109,13 @@
     label.append(box, element("i"));
     const meter = element("span", "meter");
     meter.append(element("i"));
+    const steps = element("small", "number");
+    steps.append(element("span"), element("span"));
     row.append(
       cell("choose", label),
       cell("name", element("b"), element("em"), element("small")),
       cell("state", element("i", "dot"), element("span")),
-      cell("progress", meter, element("small", "number")),
+      cell("progress", meter, steps),
       cell("num number wide"),
       cell("num number wide"),
       cell("num number wide"),
@@ -151,7 +153,8 @@
     if (bar.style.width !== width) bar.style.width = width;
     const left = line.state === "running" && line.total_steps > line.step && line.steps_per_s > 0 ? (line.total_steps - line.step) / line.steps_per_s : null;
     const steps = line.total_steps ? `${format.count(line.step)} / ${format.count(line.total_steps)}` : format.counted(line.step, "step");
-    draw.write(progress.lastElementChild, left === null ? steps : `${steps} · ${format.duration(left)} left`);
+    draw.write(progress.lastElementChild.firstElementChild, steps);
+    draw.write(progress.lastElementChild.lastElementChild, left === null ? "" : ` · ${format.duration(left)} left`);
     draw.write(speed, line.state === "running" && line.steps_per_s ? format.number(line.steps_per_s) : format.NONE);
     draw.write(started, line.started ? `${format.duration(Math.max(0, now - line.started))} ago` : format.NONE);
     draw.write(took, line.started ? format.duration((line.ended || now) - line.started) : format.NONE);

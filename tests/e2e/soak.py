@@ -104,7 +104,7 @@ async def state(page: Page, wanted: str, patience_s: float = BACK_S) -> float:
     began = time.monotonic()
 
     async def said() -> bool:
-        return bool(await script(page, f"document.getElementById('pill').dataset.state === {wanted!r}"))
+        return bool(await script(page, f"document.getElementById('pill')?.dataset.state === {wanted!r}"))
 
     await wait_until(said, patience_s, f"the page to be {wanted}")
     return time.monotonic() - began

@@ -1,4 +1,4 @@
-"""The very first events: one of each kind is shown on every page, in the singular, and nothing that is drawn is broken."""
+"""The very first events: one of each kind shows on every page, in the singular, and nothing that is drawn is broken."""
 
 from __future__ import annotations
 
