@@ -60,7 +60,7 @@ FILLED = {
 """What is there once a page has all that it shows."""
 LETTERS = 50
 PERIOD_S = 0.1
-SETTLED, WATCHED = 7, 16
+SETTLED, WATCHED = 7, 12
 """Frames between two looks at a page that has just been opened, and frames through which it must stand still."""
 
 
