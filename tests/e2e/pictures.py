@@ -10,10 +10,11 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import click
 import httpx
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, ViewportSize, async_playwright
 
 from headrace.dashboard.pages import PAGES
 from headrace.embedded.probe import free_port
@@ -22,27 +23,29 @@ from tests.e2e.acting import live, script, until
 from tests.e2e.conftest import OPTIONS, find_chromium
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-SIZE = {"width": 1440, "height": 1000}
-THEMES = ("dark", "light")
+SIZE: ViewportSize = {"width": 1440, "height": 1000}
+Theme = Literal["dark", "light"]
+THEMES: tuple[Theme, ...] = ("dark", "light")
 WARM_S = 240.0
 """Until rounds of training, a rush hour and labels have come."""
 START_S = 120.0
-DRAWN_S = 3.0
-FOLLOWED = "document.querySelector('#rows-tail tr')?.dataset.value"
+DRAWN = 12
+"""Frames in which everything in view was drawn, several times."""
+OLDEST = "[...document.querySelectorAll('#rows-tail tr')].at(-1).dataset.value"
 
 
-async def picture(browser: Browser, url: str, name: str, theme: str, query: str = "") -> None:
-    """One page in one theme, once everything on it was drawn."""
-    page = await browser.new_page(viewport=SIZE, color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
-    await page.goto(f"{url}{'' if name == 'overview' else name}{query}")
+async def picture(browser: Browser, url: str, name: str, theme: Theme) -> None:
+    """One page in one theme, once everything on it was drawn; on that of events one is followed."""
+    page = await browser.new_page(viewport=SIZE, color_scheme=theme, reduced_motion="reduce")
+    await page.goto(f"{url}{'' if name == 'overview' else name}")
     await live(page)
     if name == "events":
-        await until(page, f"Boolean({FOLLOWED})")
-        handle = await script(page, "[...document.querySelectorAll('#rows-tail tr')].at(-1).dataset.value")
-        await page.goto(f"{url}events?trace={handle}")
+        await until(page, "document.querySelectorAll('#rows-tail tr').length > 20")
+        await page.goto(f"{url}events?trace={await script(page, OLDEST)}")
         await live(page)
     number = await script(page, "headrace.store.number")
-    await until(page, f"headrace.store.number > {number + 4 * DRAWN_S}")
+    await until(page, f"headrace.store.number > {number + DRAWN}")
+    await script(page, "window.scrollTo(0, 0)")
     await page.screenshot(path=IMAGES / f"{name}-{theme}.png")
     await page.close()
 
@@ -53,8 +56,7 @@ async def pictures(url: str, chromium: str) -> None:
         browser = await playwright.chromium.launch(executable_path=chromium, args=list(OPTIONS))
         for theme in THEMES:
             for page in PAGES:
-                query = "?model=digits" if page.name == "models" else ""
-                await picture(browser, url, page.name, theme, query)
+                await picture(browser, url, page.name, theme)
                 click.echo(f"{page.name}-{theme}.png", err=True)
         await browser.close()
 
