@@ -100,7 +100,7 @@ async def test_the_page_that_is_up_is_in_view_in_the_navigation_of_a_phone(serve
 
 
 async def test_tiles_cards_and_rows_lead_to_their_pages_with_what_was_chosen(served: StoryPage, opened: Opens) -> None:
-    page = await opened(served.url + "?window=300", height=700)
+    page = await opened(served.url + "?window=300", height=TALL)
     await live(page)
     await script(page, "window.sameDocument = true")
     for leading, address, held in (
@@ -112,7 +112,6 @@ async def test_tiles_cards_and_rows_lead_to_their_pages_with_what_was_chosen(ser
         ("#rows-models tr:nth-child(2) a", r"/models\?(?=.*model=)(?=.*window=300)", "model="),
     ):
         link = page.locator(leading)
-        await link.scroll_into_view_if_needed()
         await expect(link).to_have_attribute("href", re.compile(held))  # a card is drawn once it is in view
         await link.click()
         await expect(page).to_have_url(re.compile(address))

@@ -17,10 +17,16 @@ from tests.unit.logs import LogBus, asked, fake_bus, flowing, gave_up, happen
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
+LISTS = "#rows-tail, #rows-letters, #rows-candidates"
+PICTURES = ".spark, .trend-box, .meter, .bars, .bar, .stage .parts, .way, .balance, #time-track"
+UNITS = ".value span"
+"""What comes takes its place in a list, and what was there moves on; the marks of a picture say by their place what the
+number is; a unit follows its number. These are there to move."""
 BOXES = """[...document.querySelectorAll(".card, .tile, .strip")].map((part) => {
   const { x, y, width, height } = part.getBoundingClientRect();
-  return [part.id, ...[x, y, width, height].map(Math.round)].join(" ");
-})"""
+  const grows = part.querySelector(LISTS) !== null;
+  return [part.id, ...[x, y, width, grows ? 0 : height].map(Math.round)].join(" ");
+})""".replace("LISTS", repr(LISTS))
 WATCH = """window.watching ??= (() => {
   const name = (node) => {
     const at = node?.nodeType === Node.TEXT_NODE ? node.parentElement : node;
@@ -43,10 +49,6 @@ WATCH = """window.watching ??= (() => {
 })();
 window.watching.takeRecords();
 window.shifts = [];"""
-LISTS = "#rows-tail, #rows-letters, #rows-candidates"
-PICTURES = ".spark, .trend-box, .meter, .bars, .bar, .stage .parts, .way, .balance, #time-track"
-"""What comes takes its place in a list, and what was there moves on; the marks of a picture say by their place what the
-number is. Both are there to move."""
 TALL = 2600
 """A window in which the whole page is in view, three times as long on a phone: what is not is not drawn."""
 FILLED = {
@@ -91,7 +93,7 @@ async def test_nothing_on_any_page_moves_while_frames_come(served: StoryPage, op
             await after(page, SETTLED)
             before, begun = begun, await script(page, BOXES)
         assert len(begun) >= 3
-        await script(page, WATCH.replace("MOVING", repr(f"{LISTS}, {PICTURES}")))
+        await script(page, WATCH.replace("MOVING", repr(f"{LISTS}, {PICTURES}, {UNITS}")))
         await after(page, WATCHED)
         now = await script(page, BOXES)
         if now != begun:
