@@ -53,7 +53,7 @@ TALL = 2600
 """A window in which the whole page is in view, three times as long on a phone: what is not is not drawn."""
 FILLED = {
     "overview": ("#rows-predictions tr:nth-child(10)", "#chart-throughput .scatterlayer path.js-line"),
-    "training": ("#rows-all-runs tr:nth-child(8)", "#plots canvas"),
+    "training": ("#rows-all-runs tr:nth-child(8)", "#plots canvas", "#rows-candidates tr:nth-child(3)"),
     "models": ("#rows-worst tr:nth-child(12)", "#chart-model-mix .scatterlayer path.js-line"),
     "queues": ("#rows-rooms tr:nth-child(5)", "#chart-memory .scatterlayer path.js-line"),
     "events": ("#rows-tail tr:nth-child(20)",),
@@ -62,8 +62,9 @@ FILLED = {
 """What is there once a page has all that it shows."""
 LETTERS = 50
 PERIOD_S = 0.1
-SETTLED, WATCHED = 7, 12
-"""Frames between two looks at a page that has just been opened, and frames through which it must stand still."""
+SETTLED, WATCHED = 13, 12
+"""Frames between two looks at a page that has just been opened, more than the second in which all is looked up once,
+and frames through which it must stand still."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
