@@ -9,6 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 ARGS ?=
+PAGE_ARGS ?=
 WORKERS ?= 2
 FRAMEWORKS ?= torch ray spark
 IMAGE_EXTRAS := gateway subscriber dashboard embedded asyncio-redis build
@@ -57,8 +58,9 @@ check: $(STAMP) ## lint, format, types and the import directions
 chaos: $(STAMP) ## inflict hundreds of faults on a running pipeline and balance the books (ARGS="--help")
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-soak: $(STAMP) ## ten minutes at 80 % of the capacity, while nothing may grow
-	@$(BIN)/python -m tests.chaos.soak $(ARGS)
+soak: $(STAMP) ## ten minutes at 80 % of the capacity, then half an hour with an open page: nothing may grow (PAGE_ARGS="--help")
+	@status=0; $(BIN)/python -m tests.chaos.soak $(ARGS) || status=1; \
+		$(BIN)/python -m tests.e2e.soak $(PAGE_ARGS) || status=1; exit $$status
 
 # The fuzzer lives in a folder of its own: it is for some systems and releases of Python only.
 fuzz: $(STAMP) ## five minutes of bytes that no reader of foreign bytes may stumble over (ARGS="--seconds 300")

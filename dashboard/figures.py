@@ -64,6 +64,7 @@ def bytes_() -> Figure:
     """Bytes over time."""
     figure = _over_time()
     figure["layout"]["yaxis"] |= {"tickformat": ".3~s", "ticksuffix": "B", "hoverformat": ".4~s"}
+    figure["layout"]["yaxis"]["autorangeoptions"] = {"include": [1000]}  # no ticks between one byte and the next
     return figure
 
 

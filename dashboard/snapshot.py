@@ -76,7 +76,8 @@ def document(
     frozen = msgspec.json.encode({"message": message, "view": {**view, "window": str(seconds)}})
     if len(frozen) + len(scripts()) > MOST_BYTES:
         raise SnapshotError(
-            f"what is shown weighs {len(frozen) / 1e6:.1f} MB, more than a snapshot may; choose fewer seconds or runs"
+            f"what is shown weighs {len(frozen) / 1e6:.1f} MB, more than a snapshot may; "
+            "choose fewer seconds, runs or letters"
         )
     about = (
         f"headrace · {page.title} · {seconds} s up to {_utc(at)} · taken {_utc(taken)} · "

@@ -24,7 +24,7 @@ def stamps(event: PredictionSampled, frame: Frame | None) -> Stamps:
     """When it was asked for by its publisher, read and scored by its worker."""
     clocks: Mapping[str, ClockView] = frame.clocks if frame else {}
     hosts = {worker.worker: worker.host for worker in frame.workers} if frame and clocks else {}
-    asked = clocks.get(event.publisher.rpartition(":")[0], AGREES)
+    asked = clocks.get(event.publisher) or clocks.get(event.publisher.rpartition(":")[0], AGREES)
     worked = clocks.get(hosts.get(event.worker, ""), AGREES)
     return Stamps(
         event.created and event.created + asked.offset_s,

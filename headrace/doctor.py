@@ -25,6 +25,7 @@ from headrace.channels import BUILT_IN, FRAMES, REQUESTS, SCORERS
 from headrace.errors import BusError
 from headrace.positions import START
 from headrace.settings import Settings
+from headrace.words import counted
 
 Severity = Literal["critical", "warning", "note", "good"]
 ORDER: Final[tuple[Severity, ...]] = ("critical", "warning", "note", "good")
@@ -268,10 +269,11 @@ def _pipeline(facts: Facts) -> Iterator[Finding]:
     for channel, partition, state in facts.groups:
         depth, silent_s = state.lag + state.in_flight, state.idle_ms / 1000
         name = f"group {state.name} of {channel}, partition {partition}"
+        waits = counted(depth, "entry", "entries")
         if depth and not state.consumers:
-            yield Finding(name, "warning", f"{depth:,} entries and nobody works for it", _WORK)
+            yield Finding(name, "warning", f"{waits} and nobody works for it", _WORK)
         elif depth and silent_s > facts.settings.abandoned_s:
-            yield Finding(name, "warning", f"{depth:,} entries, and no worker for {silent_s:,.0f} s", _WORK)
+            yield Finding(name, "warning", f"{waits}, and no worker for {silent_s:,.0f} s", _WORK)
         if state.consumers > LEFT_OVER:
             yield Finding(
                 name,

@@ -10,18 +10,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from fastapi import Depends, FastAPI, Request, Response
 
 from headrace.bus import Bus
+from headrace.channels import DEAD
 from headrace.codec import type_of
 from headrace.dashboard.access import operator
-from headrace.dashboard.api.events import answer, problem
+from headrace.dashboard.api.events import answer, problem, whole
 from headrace.dashboard.api.past import moment_of
 from headrace.dashboard.feed import Feed
+from headrace.dashboard.state import State
 from headrace.errors import CodecError, EventError, FullError, HeadraceError
 from headrace.letters import Action, Filter, Letter, Mark, actions, fetch, gist, letters, matching, unfit, warning
 from headrace.orders import Tally, discard, requeue
@@ -92,7 +96,7 @@ def add_routes(app: FastAPI, feed: Feed) -> None:
         try:
             most = min(MOST, max(1, int(limit))) if limit else LIMIT
             start = Handle.parse(before) if before else None
-            return answer(await _listed(feed.bus, Filter(channel, group, text), start, most, done == "1", moment))
+            return answer(await listed(feed.bus, Filter(channel, group, text), start, most, done == "1", moment))
         except ValueError:
             return problem(400, f"{limit!r} is no number of letters: give 1 to {MOST}")
         except EventError as error:
@@ -109,9 +113,27 @@ def add_routes(app: FastAPI, feed: Feed) -> None:
         return await _ordered(feed.bus, request, "discard", actor)
 
 
-async def _listed(
+async def carried(bus: Bus, view: Mapping[str, str], at: int, state: State) -> dict[str, Any]:
+    """What the page shows at a moment (Unix ms) with the choices of its address, and each letter whole: for a snapshot.
+
+    A place in the address that is none is left out.
+    """
+    before = None
+    with contextlib.suppress(EventError):
+        before = Handle.parse(view["before"]) if view.get("before") else None
+    wanted = Filter(view.get("channel", ""), view.get("group", ""), view.get("text", "").strip())
+    found = await listed(bus, wanted, before, LIMIT, view.get("done") == "1", at)
+    held = {}
+    for place in [Handle.parse(line.letter) for line in found["letters"]]:
+        for entry in await bus.read(DEAD, place.partition, start=place.position, stop=place.position, count=1):
+            held[str(place)] = whole(DEAD, place, entry.payload, state)
+    return {**found, "whole": held}
+
+
+async def listed(
     bus: Bus, wanted: Filter, before: Handle | None, limit: int, done: bool, at: int | None
-) -> dict[str, object]:
+) -> dict[str, Any]:
+    """Letters, counts and actions, as the page asks for them; with `at` (Unix ms) as they were."""
     found = await letters(bus, wanted, before=before, limit=limit, done=done, at=at)
     now, most_bytes = time.time() if at is None else at / 1000, bus.settings.event_limit_bytes
     newest = found.letters[0].place if found.letters else None

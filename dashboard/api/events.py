@@ -47,19 +47,7 @@ def add_routes(app: FastAPI, feed: Feed) -> None:
             return problem(503, str(error))
         if not entries:
             return problem(404, f"{at} is not in {channel} (any more): logs are trimmed by their retention")
-        payload = entries[0].payload
-        return answer(
-            {
-                "channel": channel,
-                "at": at,
-                "appended": entries[0].position.ms / 1000,
-                "bytes": len(payload),
-                "codec": "JSON" if payload.lstrip()[:1] == b"{" else "msgpack",
-                "event": readable(payload),
-                "picture": picture(payload, feed.state),
-                "predictions": predictions(channel, handle, payload)[:FOLLOWED],
-            }
-        )
+        return answer(whole(channel, handle, entries[0].payload, feed.state))
 
     @app.get("/api/events/search")
     async def find(id: str = "", channel: str = "") -> Response:
@@ -92,6 +80,20 @@ def add_routes(app: FastAPI, feed: Feed) -> None:
                 "group has committed them; search finds what else names it",
             )
         return answer({"now": time.time(), "journey": journey})
+
+
+def whole(channel: str, handle: Handle, payload: bytes, state: State) -> dict[str, Any]:
+    """An entry as the drawer shows it. Pure."""
+    return {
+        "channel": channel,
+        "at": str(handle),
+        "appended": handle.position.ms / 1000,
+        "bytes": len(payload),
+        "codec": "JSON" if payload.lstrip()[:1] == b"{" else "msgpack",
+        "event": readable(payload),
+        "picture": picture(payload, state),
+        "predictions": predictions(channel, handle, payload)[:FOLLOWED],
+    }
 
 
 def searched(state: State) -> list[str]:

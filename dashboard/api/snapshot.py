@@ -19,6 +19,7 @@ import msgspec
 from fastapi import FastAPI, Query, Response
 
 from headrace.dashboard import snapshot
+from headrace.dashboard.api.dead import carried
 from headrace.dashboard.api.past import moment_of, problem
 from headrace.dashboard.feed import Feed
 from headrace.dashboard.past import Archive, PastError
@@ -67,6 +68,8 @@ def add_routes(app: FastAPI, feed: Feed, archive: Archive) -> None:
             wanted = list(show or every(earlier.state, page, int(seconds), chosen.get("model", "")))[:MOST_SECTIONS]
             await earlier.look(wanted)
             message = message_of(earlier.state, earlier.sections, moment, wanted, int(seconds))
+            if page == "dead":
+                message["sections"]["letters"] = await carried(feed.bus, chosen, message["at"], earlier.state)
             found = await asyncio.to_thread(
                 snapshot.document, pages[page], message, chosen, seconds=int(seconds), taken=time.time()
             )

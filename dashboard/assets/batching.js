@@ -30,9 +30,12 @@
     if (!section) return;
     const { draw, format, cloud } = headrace;
     const all = section.reasons.reduce((sum, one) => sum + one.count, 0);
+    const order = Object.keys(MEANS);
+    const place = ({ reason }) => (order.includes(reason) ? order.indexOf(reason) : order.length);
+    const lines = [...section.reasons].sort((a, b) => place(a) - place(b) || a.reason.localeCompare(b.reason)); // shares change, places do not
     headrace.tables.keyed(
       "released",
-      section.reasons,
+      lines,
       (one) => one.reason,
       () => [cell("reason", el("i"), el("span")), cell("num number"), cell("num number"), cell("num number"), cell("num number wide")],
       ([name, share, size, wait, model], one) => {
@@ -47,7 +50,7 @@
         draw.write(model, format.milliseconds(one.model_ms));
       },
     );
-    const texts = section.reasons.map((one) => MEANS[one.reason]).filter(Boolean);
+    const texts = Object.values(MEANS); // all of them, always: what a reason means does not come and go
     draw.fill(byId("released-means"), texts.length, () => el("span")).forEach((line, i) => draw.write(line, texts[i]));
   }
 

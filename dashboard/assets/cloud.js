@@ -167,7 +167,7 @@
     const [age, size, wait, model, reason, worker] = best.point;
     const { format } = headrace;
     const lines = [
-      `${format.count(size)} ${size === 1 ? "entry" : "entries"} · ${cloud.section.reasons[reason].reason}`,
+      `${format.counted(size, "entry", "entries")} · ${cloud.section.reasons[reason].reason}`,
       `waited ${format.milliseconds(wait)} · model ${format.milliseconds(model)}`,
       `${cloud.section.workers[worker]} · ${format.duration(age)} before the newest`,
     ];

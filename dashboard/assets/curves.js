@@ -108,7 +108,7 @@
         news += curve.version;
         found.push(one);
       }
-      const label = `${metric} of ${found.length} runs`;
+      const label = `${metric} of ${headrace.format.counted(found.length, "run")}`;
       if (picture.getAttribute("aria-label") !== label) picture.setAttribute("aria-label", label);
       plot.draw(picture, { series: found, kind: kinds[kind], log: Boolean(choice("log")), range: judged ? null : zoomed(), news: [news, settings], zoom: judged ? null : zoom, group: "curves", of: kind === "step" ? (judged ? "candidate" : "step") : "" }, force);
     });

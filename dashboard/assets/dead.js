@@ -12,7 +12,7 @@
 
   const sections = () => ["dead", "clock"];
   const now = () => headrace.connection.now() + (headrace.store.sections.clock?.offset_s || 0);
-  const plural = (count, word = "dead letter") => `${headrace.format.count(count)} ${word}${count === 1 ? "" : "s"}`;
+  const plural = (count, word = "dead letter") => headrace.format.counted(count, word);
 
   /* what there is */
 
@@ -24,15 +24,20 @@
     before: view().get("before"),
     at: headrace.store.at ?? "",
   });
+  const told = ({ channel, group, text }) => [channel && `channel ${channel}`, group && `group ${group}`, text && `reason “${text}”`].filter(Boolean).join(", ");
   const filtered = () => Boolean(view().get("channel") || view().get("group") || view().get("text").trim());
 
   /** Ask for the letters when the filter is another one, or when there is news and it was not asked just now. */
   async function load() {
+    if (headrace.connection.frozen) {
+      Object.assign(state, { found: headrace.store.sections.letters || null, sign: "frozen" }); // a snapshot has them in it
+      return;
+    }
     const news = headrace.store.sections.dead?.news ?? "";
     const sign = JSON.stringify(chosen());
     const other = sign !== state.sign;
     const stale = news !== state.news || (state.error && !state.found);
-    if (state.busy || document.hidden || headrace.connection.frozen || (!other && (!stale || Date.now() - state.asked < AGAIN_MS))) return;
+    if (state.busy || document.hidden || (!other && (!stale || Date.now() - state.asked < AGAIN_MS))) return;
     if (!other && isHeld()) return;
     state.busy = true;
     state.asked = Date.now();
@@ -76,7 +81,7 @@
     });
     const parts = [];
     if (found.more_reasons) parts.push(`and ${plural(found.more_reasons, "other reason")}`);
-    if (!found.complete) parts.push(`counted over the newest ${format.count(found.looked)} letters, back to ${format.clock(found.since)}`);
+    if (!found.complete) parts.push(`counted over the newest ${plural(found.looked, "letter")}, back to ${format.clock(found.since)}`);
     draw.write(byId("reasons-more"), parts.join(" · "));
   }
 
@@ -123,7 +128,7 @@
     }
     const parts = [`${format.count(found.letters.length)} shown of ${plural(found.waiting, "letter")} that wait${found.waiting === 1 ? "s" : ""}`];
     if (found.done) parts.push(`${format.count(found.done)} dealt with`);
-    if (filtered()) parts.push("filtered");
+    if (filtered()) parts.push(`only ${told(chosen())}`);
     if (!found.complete) parts.push(`looked back to ${format.clock(found.since)}`);
     if (headrace.store.at === null && headrace.store.sections.dead && headrace.store.sections.dead.news !== state.news) parts.push("there is news: move the pointer away to see it");
     draw.write(byId("dead-shown"), parts.join(" · "));
@@ -248,9 +253,8 @@
       lines.push("Nothing is published. The letters are marked as dealt with, and stay in the log until retention removes them.");
     }
     if (order.filter) {
-      const { channel, group, text } = order.filter;
-      const said = [channel && `channel ${channel}`, group && `group ${group}`, text && `reason “${text}”`].filter(Boolean);
-      lines.push(said.length ? `Only letters of ${said.join(", ")}; none that came after those shown.` : "All letters that wait; none that came after those shown.");
+      const said = told(order.filter);
+      lines.push(`${said ? `Only letters of ${said}` : "All letters that wait"}; none that came after those shown.`);
     } else lines.push(`${letters[0].reason}`);
     lines.push("An event in the channel of actions will say who did it.");
     state.order = { action, order };

@@ -57,7 +57,8 @@
     fill(channel, at, null);
     if (!state.dialog.open) state.dialog.showModal();
     try {
-      const found = await headrace.ask("api/events/one", { channel, at });
+      const held = channel === "dead" && headrace.store.sections.letters?.whole[at]; // a snapshot has it in it
+      const found = held || (await headrace.ask("api/events/one", { channel, at }));
       if (asked === state.asked) fill(channel, at, found);
     } catch (error) {
       if (asked === state.asked) state.json.textContent = error.message;

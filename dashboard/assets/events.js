@@ -134,7 +134,7 @@
     ];
     cells[2].title = line.id;
     cells[4].title = line.text;
-    if (line.skipped > 0) cells[6].title = `${line.skipped} entries between this one and the next below are not shown`;
+    if (line.skipped > 0) cells[6].title = `${format.counted(line.skipped, "entry", "entries")} between this one and the next below ${line.skipped === 1 ? "is" : "are"} not shown`;
     row.append(...cells);
     return row;
   }
@@ -202,7 +202,7 @@
     const entries = where.reduce((sum, one) => sum + one.entries, 0);
     const cut = where.filter((one) => !one.complete);
     const now = headrace.connection.now();
-    const text = `${count}; looked at ${format.count(entries)} entries of ${where.length === 1 ? where[0].channel : `${where.length} channels`}`;
+    const text = `${count}; looked at ${format.counted(entries, "entry", "entries")} of ${where.length === 1 ? where[0].channel : `${where.length} channels`}`;
     if (!cut.length) return `${text}, all there are`;
     const back = cut.map((one) => `${one.channel} back ${one.since ? format.duration(Math.max(0, now - one.since)) : "not at all"}`);
     return `${text}; not to the beginning: ${back.join(", ")}`;

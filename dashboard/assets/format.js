@@ -27,6 +27,9 @@
     return Math.abs(value) < 1e6 ? grouped.format(value) : number(value);
   }
 
+  /** A count with its noun: 1 run, 2,345 runs; `many` is the plural where it is not `one` with an s. */
+  const counted = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
+
   /** At most four characters, for narrow cells: 999, 5.8k, 12k, 1.2M */
   function short(value) {
     if (value < 1000) return String(value);
@@ -91,5 +94,5 @@
   /** A proper name with its capital. */
   const name = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 
-  headrace.format = { NONE, known, number, count, short, span, milliseconds, duration, bytes, percent, axis, metric, clock, name };
+  headrace.format = { NONE, known, number, count, counted, short, span, milliseconds, duration, bytes, percent, axis, metric, clock, name };
 })((window.headrace = window.headrace || {}));

@@ -180,12 +180,13 @@
       draw.write(row.children[0], line.name);
       if (row.title !== line.why) row.title = line.why;
       const [late, usual] = row.children[1].children;
+      late.hidden = usual.hidden = line.p50 === null;
       late.style.cssText = `left:${percent(line.from)};width:${percent(line.p95 || 0)}`;
       usual.style.cssText = `left:${percent(line.from)};width:${percent(line.p50 || 0)}`;
       draw.write(row.children[2], text(line.p50));
       draw.write(row.children[3], text(line.p95));
     });
-    const counted = `${format.count(found.total.count)} predictions and ${format.count(found.frames.tiles.count)} frames in a minute`;
+    const counted = `${format.counted(found.total.count, "prediction")} and ${format.counted(found.frames.tiles.count, "frame")} in a minute`;
     const clock = found.tolerance === null ? "clocks not compared yet" : `clocks known to ± ${format.milliseconds(found.tolerance * 1000)}`;
     const short = found.short ? `; ${format.percent(found.short / found.measured, 0)} of spans shorter than that, shown as 0` : "";
     draw.write(document.getElementById("glass-clocks"), `${counted} · ${clock}${short}`);

@@ -136,7 +136,7 @@
 
   function outcome(found) {
     const { format } = headrace;
-    if (found.death) return `${found.death.reason} · given up by ${found.death.group} after ${found.death.attempts} attempt${found.death.attempts === 1 ? "" : "s"}`;
+    if (found.death) return `${found.death.reason} · given up by ${found.death.group} after ${format.counted(found.death.attempts, "attempt")}`;
     if (found.answer) {
       const { labels, values, rows, model, version } = found.answer;
       const said = labels.length ? labels.slice(0, 3).join(", ") : values.slice(0, 3).map((value) => format.metric(value)).join(", ");

@@ -222,7 +222,7 @@
   function subtitle() {
     const now = quality();
     if (!now) return "";
-    const size = now.labels.length ? `${now.labels.length} classes` : "";
+    const size = now.labels.length ? headrace.format.counted(now.labels.length, "class", "classes") : "";
     return [now.key, now.champion ? "in service" : "not in service", now.kind, size].filter(Boolean).join(" · ");
   }
 

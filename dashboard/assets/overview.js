@@ -93,7 +93,7 @@
 
   function deaths() {
     const sum = overview().groups.reduce((all, group) => all + group.dead_total, 0);
-    return sum ? `${headrace.format.count(sum)} dead letters in all` : "no dead letters";
+    return sum ? `${headrace.format.counted(sum, "dead letter")} in all` : "no dead letters";
   }
 
   function interval() {

@@ -30,7 +30,7 @@
     const width = 0.1;
     const counts = Array.from({ length: 10 }, (_, i) => (bins.find(([start]) => Math.round(start / width) === i) || [0, 0])[1]);
     const sum = counts.reduce((all, n) => all + n, 0);
-    draw.bars(byId("bin-bars"), counts, counts.map((n) => (n ? format.short(n) : "")), counts.map((n, i) => `confidence ${(i * width).toFixed(1)} to ${((i + 1) * width).toFixed(1)}: ${format.count(n)} labels (${format.percent(n / sum)})`));
+    draw.bars(byId("bin-bars"), counts, counts.map((n) => (n ? format.short(n) : "")), counts.map((n, i) => `confidence ${(i * width).toFixed(1)} to ${((i + 1) * width).toFixed(1)}: ${format.counted(n, "label")} (${format.percent(n / sum)})`));
     put("ece", `ECE ${format.percent(now.calibration_error, 2)} · n ${format.number(sum)}`);
   }
 

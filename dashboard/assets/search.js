@@ -77,7 +77,7 @@
     const { format } = headrace;
     const count = (status) => candidates.filter((line) => line.status === status).length;
     const rungs = new Set(lines.map((line) => line.rung)).size;
-    const parts = [of.state, `${format.count(candidates.length)} candidates`];
+    const parts = [of.state, format.counted(candidates.length, "candidate")];
     for (const status of ["running", "failed", "pruned"]) if (count(status)) parts.push(`${count(status)} ${status}`);
     if (rungs > 1) parts.push(`${rungs} rungs`);
     if (of.cut) parts.push(`${format.count(of.cut)} more are not shown`);
@@ -149,7 +149,7 @@
     const found = picked ? search.candidates.filter((line) => picked.has(line)) : search.candidates;
     order = runs.sorted(found, by[3], sort.startsWith("-"));
     const { format } = headrace;
-    const all = `${format.count(search.candidates.length)} candidates`;
+    const all = format.counted(search.candidates.length, "candidate");
     put("candidates-shown", picked ? `${format.count(order.length)} of ${all} · click an axis to lift its span` : all);
     drawWindow();
   }

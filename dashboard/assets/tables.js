@@ -73,7 +73,7 @@
         const share = run.total_steps ? run.step / run.total_steps : run.state === "running" ? 0 : 1;
         setMeter(progress.firstElementChild, share);
         const left = run.state === "running" && run.total_steps && run.steps_per_s > 0 ? (run.total_steps - run.step) / run.steps_per_s : null;
-        const steps = `${format.count(run.step)}${run.total_steps ? ` / ${format.count(run.total_steps)}` : " steps"}`;
+        const steps = run.total_steps ? `${format.count(run.step)} / ${format.count(run.total_steps)}` : format.counted(run.step, "step");
         put(progress.lastElementChild, left === null ? steps : `${steps} · ${format.duration(left)} left`);
         put(speed, run.state === "running" ? format.number(run.steps_per_s) : format.NONE);
         put(value, format.metric(run.metrics[metric]));

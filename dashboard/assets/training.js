@@ -68,7 +68,7 @@
     const counts = {};
     for (const line of lines.values()) counts[line.state] = (counts[line.state] || 0) + 1;
     const states = ["running", "stalled", "finished", "failed", "crashed"].filter((state) => counts[state]).map((state) => `${format.count(counts[state])} ${state}`);
-    const shown = found.length === lines.size ? `${format.count(lines.size)} runs` : `${format.count(found.length)} of ${format.count(lines.size)} runs`;
+    const shown = found.length === lines.size ? format.counted(lines.size, "run") : `${format.count(found.length)} of ${format.counted(lines.size, "run")}`;
     put("runs-shown", [shown, ...states].join(" · "));
     byId("untick").disabled = !runs.ticked().length;
     drawWindow();
@@ -109,11 +109,13 @@
     label.append(box, element("i"));
     const meter = element("span", "meter");
     meter.append(element("i"));
+    const steps = element("small", "number");
+    steps.append(element("span"), element("span"));
     row.append(
       cell("choose", label),
       cell("name", element("b"), element("em"), element("small")),
       cell("state", element("i", "dot"), element("span")),
-      cell("progress", meter, element("small", "number")),
+      cell("progress", meter, steps),
       cell("num number wide"),
       cell("num number wide"),
       cell("num number wide"),
@@ -136,7 +138,7 @@
     draw.mark(row, "drawn", isDrawn ? "yes" : "");
     draw.write(name.children[0], line.name);
     const words = Object.entries(line.params).map(([key, one]) => `${key}=${runs.param(one)}`);
-    const part = line.candidates ? [`${format.count(line.candidates)} candidates`] : line.parent ? [`of ${runs.all().get(line.parent)?.name || line.parent}`] : [];
+    const part = line.candidates ? [format.counted(line.candidates, "candidate")] : line.parent ? [`of ${runs.all().get(line.parent)?.name || line.parent}`] : [];
     draw.mark(row, "error", line.error ? "yes" : "");
     draw.write(name.children[2], line.error || [...part, ...(line.ranks > 1 ? [`${line.ranks} ranks`] : []), ...words].join(" · "));
     const cost = isDrawn && runs.detail(line.run)?.cost_us;
@@ -150,8 +152,9 @@
     const bar = progress.firstElementChild.firstElementChild;
     if (bar.style.width !== width) bar.style.width = width;
     const left = line.state === "running" && line.total_steps > line.step && line.steps_per_s > 0 ? (line.total_steps - line.step) / line.steps_per_s : null;
-    const steps = line.total_steps ? `${format.count(line.step)} / ${format.count(line.total_steps)}` : `${format.count(line.step)} steps`;
-    draw.write(progress.lastElementChild, left === null ? steps : `${steps} · ${format.duration(left)} left`);
+    const steps = line.total_steps ? `${format.count(line.step)} / ${format.count(line.total_steps)}` : format.counted(line.step, "step");
+    draw.write(progress.lastElementChild.firstElementChild, steps);
+    draw.write(progress.lastElementChild.lastElementChild, left === null ? "" : ` · ${format.duration(left)} left`);
     draw.write(speed, line.state === "running" && line.steps_per_s ? format.number(line.steps_per_s) : format.NONE);
     draw.write(started, line.started ? `${format.duration(Math.max(0, now - line.started))} ago` : format.NONE);
     draw.write(took, line.started ? format.duration((line.ended || now) - line.started) : format.NONE);
@@ -174,7 +177,8 @@
     const { training } = headrace.store.sections;
     if (!training) return "";
     const running = training.runs.filter((run) => run.state === "running").length;
-    return `${headrace.format.count(running)} running of ${headrace.format.count(training.total)} runs that are kept`;
+    const { count, counted } = headrace.format;
+    return `${count(running)} running of ${counted(training.total, "run")} that ${training.total === 1 ? "is" : "are"} kept`;
   }
 
   function field(place, attributes) {

@@ -61,7 +61,7 @@
         draw.mark(act, "value", String(one.version));
       },
     );
-    put("more-versions", known.cut ? `and ${known.cut} older ones` : "");
+    put("more-versions", known.cut ? `and ${known.cut} older ${known.cut === 1 ? "one" : "ones"}` : "");
     draw.fill(byId("changes"), known.changes.length, () => {
       const line = el("li");
       line.append(el("b"), el("span"), el("small", "number"));

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -32,7 +33,8 @@ from headrace.curves import (
     run_state,
     search_state,
 )
-from headrace.dashboard.sections.training import past_runs, run_detail, search_detail
+from headrace.dashboard.looks import trainings
+from headrace.dashboard.sections.training import run_detail, search_detail
 from headrace.dashboard.state import State
 from headrace.errors import CodecError
 from headrace.events import RunCandidate, RunView
@@ -59,7 +61,7 @@ class EarlierRuns:
         """Of runs that went on after the moment, cut there."""
 
     def wants(self, name: str) -> bool:
-        return name == "runs" or name.startswith(("run:", "search:"))
+        return trainings.wants(name)
 
     async def look(self, bus: Bus, state: State, names: Collection[str]) -> Mapping[str, msgspec.Struct]:
         frame = state.frame
@@ -69,19 +71,8 @@ class EarlierRuns:
         if self._views is None:
             shown = 0 < frame.runs_total <= len(here)
             self._views = ({} if shown else await self._summaries(bus, frame.time, here)) | here
-        found: dict[str, msgspec.Struct] = {}
-        for name in sorted(names):
-            word, _, run = name.partition(":")
-            if word == "runs":
-                found[name] = past_runs(view for view in self._views.values() if view.run not in here)
-            elif (view := self._views.get(run)) is not None:
-                with contextlib.suppress(CodecError):
-                    found[name] = (
-                        await self._run(bus, view, run in here)
-                        if word == "run"
-                        else await self._search(bus, frame.time, state.position, view)
-                    )
-        return found
+        run, search = partial(self._run, bus, here), partial(self._search, bus, frame.time, state.position)
+        return await trainings.fill(names, self._views, here, run, search)
 
     async def _summaries(self, bus: Bus, now: float, here: Collection[str]) -> dict[str, RunView]:
         views, went_on = {}, []
@@ -101,8 +92,8 @@ class EarlierRuns:
                 views[run] = view_at(saved, self._curves[run])
         return views
 
-    async def _run(self, bus: Bus, view: RunView, here: bool) -> msgspec.Struct:
-        if here:
+    async def _run(self, bus: Bus, here: Collection[str], view: RunView) -> msgspec.Struct:
+        if view.run in here:
             return run_detail(view, None)
         curves = self._curves.get(view.run)
         if curves is None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 from headrace.bus import Bus
 from headrace.curves import ENDED, RUNS_STATE, read_candidates, read_curves, read_run, run_state, search_state
-from headrace.dashboard.sections.training import past_runs, run_detail, search_detail
+from headrace.dashboard.looks import trainings
+from headrace.dashboard.sections.training import run_detail, search_detail
 from headrace.dashboard.state import State
 from headrace.errors import CodecError
 from headrace.events import Frame, RunView
@@ -48,7 +50,7 @@ class Runs:
         """Readings that this look may still make."""
 
     def wants(self, name: str) -> bool:
-        return name == "runs" or name.startswith(("run:", "search:"))
+        return trainings.wants(name)
 
     async def look(self, bus: Bus, state: State, names: Collection[str]) -> Mapping[str, msgspec.Struct]:
         frame = state.frame
@@ -60,19 +62,8 @@ class Runs:
         here = {view.run for view in frame.runs}
         self._known = {name: known for name, known in self._known.items() if name in names}
         self._left = MOST
-        found: dict[str, msgspec.Struct] = {}
-        for name in sorted(names):
-            word, _, run = name.partition(":")
-            if word == "runs":
-                found[name] = past_runs(view for view in self._views.values() if view.run not in here)
-            elif (view := self._views.get(run)) is not None:
-                with contextlib.suppress(CodecError):
-                    detail = (
-                        self._run(bus, frame, view, run in here) if word == "run" else self._search(bus, frame, view)
-                    )
-                    if (section := await detail) is not None:
-                        found[name] = section
-        return found
+        run, search = partial(self._run, bus, frame, here), partial(self._search, bus, frame)
+        return await trainings.fill(names, self._views, here, run, search)
 
     async def _summaries(self, bus: Bus, frame: Frame) -> None:
         """Bring the summaries up to the frame."""
@@ -88,13 +79,13 @@ class Runs:
                     self._views[run] = read_run(payload).at(frame.time)
         self._views.update(fresh)
 
-    async def _run(self, bus: Bus, frame: Frame, view: RunView, here: bool) -> msgspec.Struct | None:
+    async def _run(self, bus: Bus, frame: Frame, here: Collection[str], view: RunView) -> msgspec.Struct | None:
         """One run; its curves are read again only when it said something since, and not more often than summaries."""
-        name, sign = f"run:{view.run}", (here, view)
+        name, sign = f"run:{view.run}", (view.run in here, view)
         known = self._known.get(name)
         if known is not None and known.sign == sign:
             return known.view
-        if here:
+        if view.run in here:
             return self._keep(name, sign, frame.time, run_detail(view, None))
         if known is not None and 0 <= frame.time - known.time < READ_S and view.state not in ENDED:
             return known.view

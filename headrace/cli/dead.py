@@ -11,6 +11,7 @@ import click
 
 from headrace.cli.options import connection
 from headrace.cli.root import Suggesting
+from headrace.words import counted
 
 if TYPE_CHECKING:
     from headrace.bus import Bus
@@ -124,7 +125,7 @@ def _act(
     if chosen and not yes:
         vain = sum(bool(warning(letter.event, time.time())) for letter in chosen) if action == "requeue" else 0
         note = f" ({vain:,} of them would die again)" if vain else ""
-        click.confirm(f"{action} {_counted(len(chosen))}{note}?", abort=True, err=True)
+        click.confirm(f"{action} {counted(len(chosen), 'dead letter')}{note}?", abort=True, err=True)
 
     async def act(bus: Bus) -> Tally:
         doing = requeueing if action == "requeue" else discarding
@@ -132,9 +133,9 @@ def _act(
 
     tally = ask(settings, act) if chosen else Tally()
     tally.refused |= refused
-    click.echo(f"{PAST[action]} {_counted(tally.done)}")
+    click.echo(f"{PAST[action]} {counted(tally.done, 'dead letter')}")
     if tally.already:
-        click.echo(f"{_counted(tally.already)} had been dealt with before", err=True)
+        click.echo(f"{counted(tally.already, 'dead letter')} had been dealt with before", err=True)
     for place, why in tally.refused.items():
         click.echo(f"{place}: {why}", err=True)
     if tally.refused:
@@ -184,10 +185,6 @@ def _json(letter: Letter) -> str:
         "payload": plain(event.payload),
     }
     return msgspec.json.encode(told).decode()
-
-
-def _counted(count: int) -> str:
-    return f"{count:,} dead letter{'' if count == 1 else 's'}"
 
 
 def _cut(text: str) -> str:

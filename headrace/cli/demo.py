@@ -15,6 +15,7 @@ from headrace.cli.options import alerting
 from headrace.cli.root import require
 from headrace.cli.traffic import RATE
 from headrace.cli.up import GATEWAY_PORT, MODULES, PAGE_PORT, READY_S, tell
+from headrace.words import counted
 
 if TYPE_CHECKING:
     import asyncio
@@ -251,7 +252,9 @@ async def _settle(plan: Plan, crew: Crew, stop: asyncio.Event) -> bool:
         if stop.is_set():
             return True
         if not everything:
-            tell(f"{await depth(bus):,} entries are still not decided after {DRAIN_S:g} s")
+            left = await depth(bus)
+            still = f"{counted(left, 'entry', 'entries')} {'is' if left == 1 else 'are'}"
+            tell(f"{still} still not decided after {DRAIN_S:g} s")
         await within(stop, CLOSED_S)
         books = await audit(bus)
     click.echo(f"audit, recounted from the logs:\n{books.text()}")

@@ -8,6 +8,7 @@ import click
 
 from headrace.cli.options import connection_and_models, named, waiting
 from headrace.cli.root import extra, require
+from headrace.words import counted
 
 if TYPE_CHECKING:
     from headrace.cli.process import Process
@@ -49,4 +50,5 @@ async def _score(process: Process, burst: bool) -> None:
     process.ready(served or f"no model is in service in {process.settings.models}; see `headrace models train`")
     scorer = Scorer(process.bus, shelf, process.worker)
     await scorer.run(process.stop, burst=burst)
-    process.say(f"scored {scorer.tally.events:,} requests in {scorer.tally.batches:,} batches")
+    batches = counted(scorer.tally.batches, "batch", "batches")
+    process.say(f"scored {counted(scorer.tally.events, 'request')} in {batches}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.options import connection
+from headrace.words import counted
 
 if TYPE_CHECKING:
     from headrace.bus import Delivery, Entry
@@ -138,7 +139,8 @@ def _noticed(delivery: Delivery) -> str:
     where = f"{delivery.channel} partition {delivery.partition}"
     match delivery.notice:
         case Lost(count):
-            return f"{where}: {count:,} events were lost: retention has removed them"
+            were, them = ("was", "it") if count == 1 else ("were", "them")
+            return f"{where}: {counted(count, 'event')} {were} lost: retention has removed {them}"
         case Replaced():
             return f"{where}: the log was replaced by a new one"
         case WentBack(position):

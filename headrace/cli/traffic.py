@@ -8,6 +8,7 @@ import click
 
 from headrace.cli.options import connection_and_models, waiting
 from headrace.cli.root import extra, require
+from headrace.words import counted
 
 if TYPE_CHECKING:
     from headrace.cli.process import Process
@@ -53,4 +54,5 @@ async def _send(process: Process, rate: float, duration: float | None, seed: int
         process.settings, rate=rate, stop=process.stop, duration_s=duration, seed=seed, say=process.say
     )
     requests = report.requests + report.backfilled
-    process.say(f"sent {requests:,} requests and {report.labels:,} labels, trained {report.runs} runs")
+    sent = f"{counted(requests, 'request')} and {counted(report.labels, 'label')}"
+    process.say(f"sent {sent}, trained {counted(report.runs, 'run')}")

@@ -184,7 +184,7 @@ class ServerView(View, frozen=True, kw_only=True):
 
 
 class ClockView(View, frozen=True, kw_only=True):
-    """The server's clock against that of a host: seconds to add to the host's, known to within `error_s`."""
+    """The server's clock against that of a host or source: seconds to add to theirs, known to within `error_s`."""
 
     offset_s: float = 0.0
     error_s: float = 0.0
@@ -257,7 +257,8 @@ class Frame(Event, frozen=True, kw_only=True, tag="frame"):
     """Samples of batches that came since the last frame, by worker."""
     webhook: WebhookView | None = None
     clocks: dict[str, ClockView] = {}
-    """By host, of those whose workers or publishers have told; at most 50."""
+    """By host, of those whose workers or publishers have told, and by the `source` of publishers that have a name of
+    their own; at most 50 of each."""
     missed_s: int = 0
     """Seconds that no total holds: their counters were gone before there was an aggregator to add them up."""
     missed_at: int = 0

@@ -19,6 +19,7 @@ from headrace.models.evaluation import wilson
 from headrace.settings import Settings
 from headrace.subscriber.aggregation.serving import Refusal
 from headrace.subscriber.aggregation.workers import Ended
+from headrace.words import counted
 
 SOURCE: Final = "headrace/aggregator"
 GROWING: Final = 1000
@@ -192,12 +193,12 @@ def conditions(
         text = f"{refusal.worker} could not load {what} and keeps what it has: {refusal.reason}"
         found.append(Condition("model refused", f"{what} {refusal.worker}", text, until_s=0.0))
     if losing:
-        text = f"{losing} events are in neither the live side nor the log"
+        text = f"{counted(losing, 'event')} {'is' if losing == 1 else 'are'} in neither the live side nor the log"
         found.append(Condition("events lost", "", text, "critical", until_s=0.0))
     if frame.missed_s and frame.time - frame.missed_at < MISSED_S:
         text = (
-            f"totals are too low: what happened in {frame.missed_s} seconds is in none of them, as no aggregator ran "
-            "while their counters were kept; `headrace audit` recounts what the logs still hold"
+            f"totals are too low: what happened in {counted(frame.missed_s, 'second')} is in none of them, as no "
+            "aggregator ran while their counters were kept; `headrace audit` recounts what the logs still hold"
         )
         found.append(Condition("totals incomplete", "", text, until_s=0.0))
     for run in frame.runs:
@@ -216,14 +217,15 @@ def _of_groups(
         depth = group.lag + group.in_flight
         silence_s = silent_s.get((group.channel, group.group), 0.0)
         if depth and silence_s >= settings.abandoned_s:
-            text = f"{depth} entries of {group.channel} wait for {group.group}; nobody has worked for {silence_s:.0f} s"
+            waits = f"{counted(depth, 'entry', 'entries')} of {group.channel} {'waits' if depth == 1 else 'wait'}"
+            text = f"{waits} for {group.group}; nobody has worked for {silence_s:.0f} s"
             yield Condition("group abandoned", subject, text, "critical")
         elif group.drain_s is None and depth >= (GROWING / 2 if raised("group growing", subject) else GROWING):
-            text = f"{group.group} is slower than the publishers of {group.channel}: {depth} entries wait"
+            text = f"{group.group} is slower than the publishers of {group.channel}: {depth:,} entries wait"
             yield Condition("group growing", subject, text, after_s=20.0, until_s=10.0)
         bound = settings.alert_dead_rate * (0.5 if raised("dead letters", subject) else 1.0)
         if group.dead.s30 >= bound:
-            text = f"{group.dead.s30:.3g} entries of {group.channel} a second become dead letters of {group.group}"
+            text = f"entries of {group.channel} become dead letters of {group.group}: {group.dead.s30:.3g} a second"
             yield Condition("dead letters", subject, text, until_s=10.0)
 
 
@@ -235,7 +237,7 @@ def _of_room(frame: Frame, raised: Callable[[str, str], bool], settings: Setting
 
     for channel in frame.channels:
         if channel.needed >= EARLY * channel.limit and soon(channel.name, channel.full_s):
-            text = f"{channel.name} is full in {_spoken(channel.full_s)} at this pace: {channel.needed} entries wait"
+            text = f"{channel.name} is full in {_spoken(channel.full_s)} at this pace: {channel.needed:,} entries wait"
             yield Condition("time to full", channel.name, text, after_s=5.0, until_s=20.0)
     server = frame.server
     limit = server.memory_limit_bytes
@@ -258,7 +260,8 @@ def _of_quality(frame: Frame, raised: Callable[[str, str], bool], settings: Sett
         bound = settings.alert_accuracy * model.scores.get("accuracy", 1.0)
         share = correct / joined if raised("low accuracy", subject) else wilson(correct, joined).high
         if share < bound:
-            text = f"{subject} is right in {correct / joined:.1%} of {joined} predictions; {bound:.1%} is the least"
+            told = f"{subject} is right in {correct / joined:.1%} of {counted(joined, 'prediction')}"
+            text = f"{told}; {bound:.1%} is the least"
             yield Condition("low accuracy", subject, text, after_s=10.0, until_s=10.0)
 
 

@@ -22,6 +22,7 @@ from headrace.positions import Handle, Position
 from headrace.subscriber.aggregation.tally import Tally
 from headrace.subscriber.aggregation.tally import merged as tally_merged
 from headrace.waiting import Waiting
+from headrace.words import counted
 
 
 class ModelCard(Protocol):
@@ -119,7 +120,8 @@ def join(
 def _resolve(labels: list[str | int | float], found: Waiting, card: ModelCard | None) -> list[float]:
     """The true class indices or values, one a row. Raises EventError."""
     if len(labels) != len(found.predicted):
-        raise EventError(f"{len(labels)} labels for a prediction of {len(found.predicted)} rows; send one for each row")
+        told, rows = counted(len(labels), "label"), counted(len(found.predicted), "row")
+        raise EventError(f"{told} for a prediction of {rows}; send one for each row")
     if found.kind == "r":
         for label in labels:
             if isinstance(label, str) or not math.isfinite(label):

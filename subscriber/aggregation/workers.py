@@ -14,6 +14,7 @@ import msgspec
 
 from headrace.errors import CodecError
 from headrace.events import BatchSample, ClockView, Event, PublisherReport, WorkerAlive, WorkerStopped, WorkerView
+from headrace.subscriber.aggregation import clocks
 
 LATE_S: Final = 5.0
 MISSING_S: Final = 15.0
@@ -23,10 +24,6 @@ REMEMBERED: Final = 500
 """Ended workers and publishers kept one by one; the counts of older ones are added up."""
 SAMPLES: Final = 48
 """Batches that one frame shows; of more the newest."""
-HOSTS: Final = 50
-"""Hosts whose clocks are known; of more than that those heard of last."""
-RENEWED_S: Final = 120.0
-"""A clock may have moved since: after so long a less certain estimate takes the place of an older one."""
 _RATE_S: Final = 5.0
 
 
@@ -64,12 +61,6 @@ class _Living(msgspec.Struct, array_like=True):
     at: float
 
 
-class _Clock(msgspec.Struct, array_like=True):
-    offset_s: float
-    error_s: float
-    at: float
-
-
 class Workers:
     """All processes that report. Times are Unix seconds of the server."""
 
@@ -81,7 +72,7 @@ class Workers:
         self._saves: dict[str, bytes] = {}
         self._drops: set[str] = set()
         self._samples: deque[tuple[str, BatchSample]] = deque(maxlen=SAMPLES)
-        self._clocks: dict[str, _Clock] = {}
+        self._clocks = clocks.Clocks()
 
     def fold(self, event: Event, at: float) -> None:
         """Take one event of the channel, logged at `at`; one older than what is known changes nothing."""
@@ -127,8 +118,8 @@ class Workers:
         return total
 
     def clocks(self) -> dict[str, ClockView]:
-        """The server's clock against that of each host that has told."""
-        return {host: ClockView(offset_s=clock.offset_s, error_s=clock.error_s) for host, clock in self._clocks.items()}
+        """The server's clock against that of each host and named source that has told."""
+        return self._clocks.views()
 
     def take_samples(self) -> dict[str, list[BatchSample]]:
         """Batches that came since the last call, by worker."""
@@ -155,28 +146,19 @@ class Workers:
                     workers._living[worker] = msgspec.msgpack.decode(payload, type=_Living)
                 elif kind == "ended":
                     workers._ended[worker] = msgspec.msgpack.decode(payload, type=Ended)
-                elif kind == "clock":
-                    workers._clocks[worker] = msgspec.msgpack.decode(payload, type=_Clock)
-                else:
+                elif kind == "older":
                     workers._older = msgspec.msgpack.decode(payload, type=Counts)
+            workers._clocks.load(saved)
         except msgspec.DecodeError as error:
             raise CodecError(f"saved workers cannot be read: {error}") from None
         return workers
 
     def _compare(self, event: WorkerAlive | PublisherReport, at: float) -> None:
-        """Of what the processes of a host say of its clock the surest counts."""
-        if event.clock_offset_s is None or not event.host:
-            return
-        known = self._clocks.get(event.host)
-        found = _Clock(event.clock_offset_s, event.clock_error_s, at)
-        if known is not None and found.error_s >= known.error_s and at - known.at < RENEWED_S:
-            return
-        self._clocks[event.host] = found
-        self._save(f"clock:{event.host}", found)
-        if len(self._clocks) > HOSTS:
-            oldest = min(self._clocks, key=lambda host: self._clocks[host].at)
-            del self._clocks[oldest]
-            self._drop(f"clock:{oldest}")
+        for name, payload in self._clocks.take(event, at).items():
+            if payload is None:
+                self._drop(name)
+            else:
+                self._keep(name, payload)
 
     def _alive(self, event: WorkerAlive, at: float) -> None:
         known = self._living.get(event.worker)
@@ -239,7 +221,10 @@ class Workers:
         )
 
     def _save(self, name: str, value: msgspec.Struct) -> None:
-        self._saves[name] = msgspec.msgpack.encode(value)
+        self._keep(name, msgspec.msgpack.encode(value))
+
+    def _keep(self, name: str, payload: bytes) -> None:
+        self._saves[name] = payload
         self._drops.discard(name)
 
     def _drop(self, name: str) -> None:

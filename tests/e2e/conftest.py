@@ -41,10 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
+def find_chromium() -> str | None:
+    """Path of the browser."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Path of the browser."""
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    """Path of the browser; without one the test is skipped."""
+    found = find_chromium()
     if found is None:
         if os.environ.get("HEADRACE_REQUIRE_BROWSER") == "1":
             pytest.fail(HOW)
@@ -98,7 +103,9 @@ class Windows:
         ) -> Page:
             page = await self.take(own)
             await page.set_viewport_size({"width": width, "height": height})
-            await page.emulate_media(color_scheme=theme)
+            await page.emulate_media(
+                color_scheme=theme, reduced_motion="reduce"
+            )  # what breathes costs, and says nothing
             here = urlsplit(url).netloc
 
             def on_console(message: ConsoleMessage) -> None:

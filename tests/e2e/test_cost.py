@@ -58,7 +58,7 @@ async def tour(page: Page, changes: int) -> None:
 
 
 async def test_page_changes_leave_one_socket_and_nothing_behind(served: StoryPage, opened: Opens) -> None:
-    page = await opened(served.url, own=True)
+    page = await opened(served.url, own=True, height=600)
     await live(page)
     await until(page, "headrace.store.sections.status.viewers === 1")
     tools = await page.context.new_cdp_session(page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -115,6 +116,27 @@ async def test_a_letter_that_comes_shows_by_itself_and_its_payload_opens(served:
     await drawer.get_by_role("link", name="Follow this prediction").click()
     await expect(page.locator("#journey-head b")).to_have_text("dead letter")
     await expect(page.locator("#journey-head")).to_contain_text("something new")
+
+
+async def test_a_snapshot_has_the_letters_that_were_shown_and_each_whole(
+    served: StoryPage, opened: Opens, tmp_path: Path
+) -> None:
+    page = await shown(served, opened, "?text=holds", own=True)
+    await expect(page.locator("#rows-letters tr")).to_have_count(8)
+    wanted = await page.locator("#rows-letters td.reason b").all_text_contents()
+    async with page.expect_download() as coming:
+        await page.click("#snapshot")
+    file = tmp_path / "letters.html"
+    await (await coming.value).save_as(file)
+    alone = await opened(file.as_uri())
+    await expect(alone.locator("#rows-letters tr")).to_have_count(8)
+    assert await alone.locator("#rows-letters td.reason b").all_text_contents() == wanted
+    assert await alone.locator("#reasons b").all_text_contents() == ["8", "4"]
+    await expect(alone.locator("#dead-shown")).to_contain_text("8 shown of 8 letters that wait · only reason “holds”")
+    await expect(alone.locator("#rows-letters .acts button").first).to_be_hidden()
+    await alone.locator("#rows-letters .payload button").first.click()
+    await expect(alone.locator("dialog.drawer pre")).to_contain_text('"reason": "row 7 holds nan"')
+    await expect(alone.locator("dialog.drawer canvas")).to_be_visible()
 
 
 async def test_no_letters_is_good_news(opened: Opens) -> None:

@@ -243,7 +243,7 @@ async def test_a_slow_browser_stays_live_without_gaps(served: StoryPage, opened:
     tools = await page.context.new_cdp_session(page)
     await tools.send("Emulation.setCPUThrottlingRate", {"rate": 4})
     begin = await place(page)
-    await until(page, f"headrace.store.number > {begin[0] + 20}")
+    await until(page, f"headrace.store.number > {begin[0] + 12}")
     age = await script(page, "headrace.connection.now() - headrace.store.time")
     await tools.send("Emulation.setCPUThrottlingRate", {"rate": 1})
     assert age < 2

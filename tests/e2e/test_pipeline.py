@@ -82,8 +82,7 @@ async def pipeline(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pi
         settings = Settings(redis_url=server.url, prefix="pipe", models=registry.folder)
         port = free_port()
         made = Pipeline(settings, server, home, port, f"http://127.0.0.1:{port}/", stack, {})
-        for name in ("scorer", "aggregator", "dashboard"):
-            await asyncio.to_thread(made.start, name)
+        await asyncio.gather(*(asyncio.to_thread(made.start, name) for name in ("scorer", "aggregator", "dashboard")))
         await fill(settings)
         yield made
 

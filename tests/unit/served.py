@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -107,15 +108,20 @@ def _errors(time: float) -> tuple[float, int, float, float, float, float]:
     return (time, 20, sum(map(abs, off)), sum(x * x for x in off), sum(truth), sum(x * x for x in truth))
 
 
-def requests(t: float, digit: object, rounds: Rounds = ALWAYS) -> list[Entry]:
+def requests(t: float, digit: Callable[[int, int], list[float]], rounds: Rounds = ALWAYS) -> list[Entry]:
     """The log of requests, as far as mistakes of the half hour around `t` came from it."""
     found = []
     for block in range(-3, 4):
         for n, (place, actual, _, _) in enumerate(mistakes(t + block * BLOCK_S * rounds.slow, rounds)):
             if n % FORGOTTEN != FORGOTTEN - 1:
-                rows = [digit(actual, place.number)]  # type: ignore[operator]
-                found.append(Entry(place, encode(PredictionRequested(model="digits", inputs=rows))))
+                found.append(_request(place, actual, digit))
     return found
+
+
+@lru_cache(maxsize=1_000)
+def _request(place: Position, actual: int, digit: Callable[[int, int], list[float]]) -> Entry:
+    """Made once: a page that shows mistakes asks for them again and again."""
+    return Entry(place, encode(PredictionRequested(model="digits", inputs=[[*digit(actual, place.number)]])))
 
 
 @lru_cache(maxsize=1)

@@ -101,6 +101,8 @@ def test_a_group_that_needs_entries_and_has_nobody_is_abandoned() -> None:
     [condition] = judged([queue(3, None)], silent_s=601.0)
     assert (condition.name, condition.severity) == ("group abandoned", "critical")
     assert "3 entries of requests wait for scorers" in condition.text
+    [condition] = judged([queue(1, None)], silent_s=601.0)
+    assert "1 entry of requests waits for scorers" in condition.text
     assert judged([queue(0, 0.0)], silent_s=601.0) == []
     assert judged([queue(3, None)], silent_s=599.0) == []
 

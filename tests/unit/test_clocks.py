@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,8 @@ from headrace.heartbeat import Heartbeat
 from headrace.positions import Entry
 from headrace.publisher.buffer import Buffer
 from headrace.settings import Settings
-from headrace.subscriber.aggregation.workers import HOSTS, RENEWED_S, Workers
+from headrace.subscriber.aggregation.clocks import HOSTS, RENEWED_S, SOURCES
+from headrace.subscriber.aggregation.workers import Workers
 from headrace.testing import wait_until
 from tests.unit.frames import frame
 
@@ -94,6 +96,41 @@ def test_clocks_of_hosts_are_bounded() -> None:
     assert list(workers.clocks()) == [f"host{n}" for n in range(5, HOSTS + 5)]
 
 
+def report(source: str, host: str, offset_s: float, error_s: float) -> PublisherReport:
+    return PublisherReport(
+        producer=f"{source}/{host}", source=source, host=host, clock_offset_s=offset_s, clock_error_s=error_s
+    )
+
+
+def test_a_publisher_with_a_name_of_its_own_is_known_by_the_hosts_it_came_from() -> None:
+    workers = Workers()
+    workers.fold(report("trainer", "one", 3.0, 0.001), 1.0)
+    workers.fold(report("two:77", "two", 5.0, 0.002), 1.0)
+    assert workers.clocks() == {
+        "one": ClockView(offset_s=3.0, error_s=0.001),
+        "two": ClockView(offset_s=5.0, error_s=0.002),
+        "trainer": ClockView(offset_s=3.0, error_s=0.001),
+    }
+    workers.fold(report("trainer", "two", 5.0, 0.002), 2.0)
+    between = workers.clocks()["trainer"]
+    assert (between.offset_s - between.error_s, between.offset_s + between.error_s) == pytest.approx((2.999, 5.002))
+    saves, _ = workers.take_changes()
+    assert Workers.load(saves).clocks() == workers.clocks()
+    workers.fold(report("one", "two", 5.0, 0.002), 3.0)
+    assert workers.clocks()["one"].offset_s == 3.0, "a host is not taken for a source of its name"
+
+
+def test_named_sources_are_bounded() -> None:
+    workers = Workers()
+    for n in range(SOURCES + 5):
+        workers.fold(report(f"trainer-{n}", "one", 0.1, 0.01), float(n))
+    assert sorted(workers.clocks()) == sorted(["one", *(f"trainer-{n}" for n in range(5, SOURCES + 5))])
+    saves, drops = workers.take_changes()
+    assert set(Workers.load({name: payload for name, payload in saves.items() if name not in drops}).clocks()) == set(
+        workers.clocks()
+    )
+
+
 def test_stamps_are_brought_to_the_servers_clock() -> None:
     event = PredictionSampled(
         model="m",
@@ -113,6 +150,10 @@ def test_stamps_are_brought_to_the_servers_clock() -> None:
     )
     assert stamps(event, told) == (97.0, 100.0, 100.5, 0.004)
     assert stamps(event, frame()) == (100.0, 90.0, 90.5, 0.0)
+    named = msgspec.structs.replace(event, publisher="trainer")
+    assert stamps(named, told).created == 100.0
+    known = msgspec.structs.replace(told, clocks={**told.clocks, "trainer": ClockView(offset_s=-3.0, error_s=0.006)})
+    assert (stamps(named, known).created, stamps(named, known).tolerance_s) == (97.0, 0.006)
     assert stamps(PredictionSampled(model="m", version=1, prediction="", request="", inputs=[]), told)[:3] == (0, 0, 0)
 
 

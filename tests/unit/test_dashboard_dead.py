@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import httpx
+import msgspec
 import pytest
 
 from headrace.bus import Bus
 from headrace.channels import ACTIONS, DEAD, REQUESTS
 from headrace.codec import decode
-from headrace.dashboard.api.dead import BODY_BYTES, NAMED
+from headrace.dashboard.api.dead import BODY_BYTES, NAMED, carried
 from headrace.dashboard.app import create_app
 from headrace.dashboard.looks.dead import DeadNews, Letters
 from headrace.dashboard.state import State
 from headrace.errors import UnavailableError
 from headrace.events import ActionTaken
+from headrace.positions import Handle
 from tests.unit.logs import LogBus, asked, gave_up, letter
 
 
@@ -64,6 +66,21 @@ async def test_pages_and_filters(client: httpx.AsyncClient, places: list[str]) -
     assert [row["letter"] for row in some["letters"]] == places[3::-1]
     assert some["waiting"] == 4
     assert (await client.get("/api/dead", params={"group": "others"})).json()["letters"] == []
+
+
+async def test_a_snapshot_carries_what_the_page_shows_at_its_moment_and_each_letter_whole(
+    client: httpx.AsyncClient, bus: Bus, places: list[str]
+) -> None:
+    third = Handle.parse(places[2]).position.ms
+    view = {"text": "nan", "before": "nowhere", "window": "60"}
+    found = await carried(bus, view, third, State())
+    shown = [row.letter for row in found["letters"]]
+    assert shown == [place for place in places[3::-1] if Handle.parse(place).position.ms <= third]
+    assert list(found["whole"]) == shown
+    one = found["whole"][places[2]]
+    assert (one["event"]["reason"], one["event"]["payload"]["id"]) == ("row 2 holds nan", "q-2")
+    asked = (await client.get("/api/events/one", params={"channel": DEAD, "at": places[2]})).json()
+    assert msgspec.json.decode(msgspec.json.encode(one)) == asked
 
 
 async def test_an_order_for_named_letters_is_done_once_and_told(

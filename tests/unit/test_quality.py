@@ -80,7 +80,7 @@ def test_a_label_waits_for_a_prediction_that_may_come_and_is_unmatched_otherwise
 @pytest.mark.parametrize(
     ("labels", "waiting", "reason"),
     [
-        (["cat", "dog"], predicted(0), "2 labels for a prediction of 1 rows"),
+        (["cat", "dog"], predicted(0), "2 labels for a prediction of 1 row"),
         (["cow"], predicted(0), "'cow' is no class of pets version 3; its classes are cat, dog, owl"),
         ([3], predicted(0), "3 is no class index of pets version 3; send 0 to 2"),
         ([-1], predicted(0), "-1 is no class index"),
