@@ -62,7 +62,8 @@ async def late_replies(stage: Stage, size: Size) -> Outcome:
 
 @scenario("a slow subscriber cut off by the server", share=0.4)
 async def slow_subscriber(stage: Stage, size: Size) -> Outcome:
-    stage.admin("CONFIG", "SET", "client-output-buffer-limit", "pubsub 65536 32768 1")
+    # Small, but more than one batch pushes at once: only who does not read is cut off.
+    stage.admin("CONFIG", "SET", "client-output-buffer-limit", "pubsub 2097152 1048576 1")
     seen: list[int] = []
     async with Proxy(stage.server.port, stage.draw) as proxy:
         settings = stage.settings.with_(redis_url=f"redis://127.0.0.1:{proxy.port}/0")
@@ -74,8 +75,8 @@ async def slow_subscriber(stage: Stage, size: Size) -> Outcome:
                     seen.extend(entry.position.number for entry in delivery.entries)
 
             async def stop_reading(_: int) -> None:
-                await stage.until(lambda: _heard(stage, live), "the subscriber to be there")
                 before = _cut_off(stage)
+                await stage.until(lambda: _heard(stage, live), "the subscriber to be there")
                 proxy.deaf = True
                 await stage.until(lambda: _flooded(stage, live, before), "the server to cut the subscriber off")
                 proxy.deaf = False
