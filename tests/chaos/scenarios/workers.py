@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from headrace.channels import FRAMES, MODELS, RESULTS
@@ -14,7 +15,7 @@ from headrace.events import Frame, ModelPromoted, PredictionScored
 from headrace.forwards import forwards
 from headrace.models.registry import Registry
 from tests.chaos.scenario import scenario
-from tests.chaos.stage import CLAIM_MS, START_S, Outcome, Size, Stage
+from tests.chaos.stage import CLAIM_MS, START_S, Load, Outcome, Size, Stage
 
 
 @scenario("scorer: SIGKILL", deep=True)
@@ -133,12 +134,17 @@ async def publisher_ended(stage: Stage, size: Size) -> Outcome:
 
     async def end(_: int) -> None:
         nonlocal load
+        await stage.until(partial(_publishes, load), "the publisher to begin")  # before, it would just be gone
         note(await load.kill(signal.SIGTERM))
         load = await stage.load(part)
 
     await stage.repeat(size.faults, end, 0.3, 0.8)
     note(await load.finish())
     return await stage.balance(accepted, lost)
+
+
+async def _publishes(load: Load) -> bool:
+    return bool(load.told["offered"])
 
 
 @scenario("a publisher whose clock is a day wrong", deep=True, share=0.2)
