@@ -204,7 +204,7 @@ async def test_a_chart_is_held_while_a_reader_points_at_it(served: StoryPage, op
 async def test_the_window_is_in_the_address(served: StoryPage, opened: Opens) -> None:
     page = await opened(served.url)
     await live(page)
-    await page.click("text=5 m")
+    await page.click("[data-do=window][data-value='300']")
     await expect(page).to_have_url(re.compile("window=300"))
     await page.reload()
     await live(page)
