@@ -7,9 +7,10 @@
 One operation a .lua file; scripts.py builds their arguments and reads their answers for both colours.
 """
 
+from headrace.bus.batch import Batch, Decision
 from headrace.bus.bus import Bus, GroupState, Receipt
 from headrace.bus.commit import Commit, Left
-from headrace.bus.consume import Batch, Consumer, Decision
+from headrace.bus.consume import Consumer
 from headrace.bus.scripts import Accepted, Places, PublishCall
 from headrace.bus.subscribe import Counts, Delivery, Subscription
 from headrace.positions import Entry

@@ -39,7 +39,7 @@ local function append(log, head, live, candidate, verb, all, events, from, to)
   local epoch, ms, number = open_log(log, head, candidate)
   local stamp = string.format('%d', ms) .. '-'
   local parts, count, size, bytes, json, heard = {''}, 0, 0, 0, false, true
-  -- The first gets its number, the others the next ones from the server: spelling numbers out is half the cost of a batch.
+  -- The first gets its number here, the others the next ones from the server, which spells them out quicker.
   local place, following, id = stamp .. string.format('%d', number + 1), stamp .. '*', nil
   for i = from, to do
     local event = events[i]

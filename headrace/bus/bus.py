@@ -37,7 +37,8 @@ from headrace.settings import Settings
 if TYPE_CHECKING:
     import redis.asyncio
 
-    from headrace.bus.consume import Consumer, GivenUp
+    from headrace.bus.batch import GivenUp
+    from headrace.bus.consume import Consumer
     from headrace.bus.subscribe import Subscription
 
 Decided = Callable[["Bus", int, str], Awaitable[tuple[Position, list[Position]]]]

@@ -18,104 +18,25 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 from headrace.batching import BatchBound
+from headrace.bus.batch import Batch, Decision, GivenUp
 from headrace.bus.bus import Bus, Decided
-from headrace.bus.commit import Commit, Left
+from headrace.bus.commit import Left
 from headrace.bus.connection import answered
-from headrace.bus.scripts import Argument, Request, payload, script
-from headrace.channels import DEAD
+from headrace.bus.making import make_group
+from headrace.bus.scripts import Request, script
 from headrace.ending import end
 from headrace.errors import BusError, FullError, GroupLostError, UnavailableError
-from headrace.events import EntryDead
-from headrace.positions import START, Entry, Position
+from headrace.positions import Position
 from headrace.retry import Backoff, Schedule
-from headrace.settings import EVENT_LIMIT_BYTES, REASON_CHARS
 
 BLOCK_MS = 500
 """Longest wait of one read, hence for a consumer to notice that it shall stop."""
 AHEAD = 64
 """A batch of more entries than this, or of as many as were asked for, says that more is waiting: reading on pays."""
 RECONNECT = Backoff(50, 2_000)
-
-
-@dataclass(slots=False)
-class Batch:
-    """What one read brought: `ids` are positions as the log spells them, `payloads` the events' bytes, in log order."""
-
-    consumer: str
-    ids: list[bytes]
-    payloads: list[bytes]
-    attempts: dict[bytes, int] = field(default_factory=dict)
-    """Deliveries of entries that were delivered before; missing means that this is the first."""
-    read_at: float = 0.0
-    """Unix time of the read, seconds."""
-    whole: bool = True
-    """Whether this is all that its consumer name was ever given; a part is proven entry by entry."""
-    full: bool = False
-    """Whether the read brought as many entries as it asked for, so that more may be waiting."""
-
-    @cached_property
-    def entries(self) -> list[Entry]:
-        """The same as entries with parsed positions."""
-        return [Entry(Position.parse(i), p) for i, p in zip(self.ids, self.payloads, strict=True)]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-@dataclass(slots=True)
-class Decision(Commit):
-    """The commit of one batch: every entry is acknowledged, unless `retry` keeps it or `dead` gives it up."""
-
-    batch: Batch = field(default_factory=lambda: Batch("", [], []))
-    worker: str = ""
-    max_attempts: int = 1
-    limit_bytes: int = EVENT_LIMIT_BYTES
-    retries: list[bytes] = field(default_factory=list)
-
-    def retry(self, position: Position | bytes, reason: str) -> bool:
-        """Keep an entry for another attempt; False if it had its last one and became a dead letter for `reason`."""
-        spelled = _spelled(position)
-        if self.batch.attempts.get(spelled, 1) >= self.max_attempts:
-            self.dead(spelled, f"{reason} (given up after {self.max_attempts} attempts)")
-            return False
-        self.entries.remove(spelled)
-        self.retries.append(spelled)
-        self.kept += 1
-        self.count(f"retry:{self.channel}:{self.group}")
-        return True
-
-    def dead(self, position: Position | bytes, reason: str) -> None:
-        """Give an entry up: it becomes a dead letter with its reason, its bytes and its attempts.
-
-        Of an entry that is larger than an event may be, only so much is kept.
-        """
-        spelled = _spelled(position)
-        letter = EntryDead(
-            id=f"{self.group}.{self.channel}.{self.partition}-{spelled.decode()}",
-            time=time.time(),
-            channel=self.channel,
-            partition=self.partition,
-            position=spelled.decode(),
-            group=self.group,
-            reason=reason[:REASON_CHARS],
-            attempts=self.batch.attempts.get(spelled, 1),
-            payload=self.batch.payloads[self.batch.ids.index(spelled)][: self.limit_bytes],
-            worker=self.worker,
-        )
-        self.append(DEAD, [letter])
-        self.count(f"dead:{self.channel}:{self.group}")
-
-
-MADE_MEANWHILE = -1
-"""The group was made by another and deleted again: what was decided then is not known here."""
-
-GivenUp = Callable[[Decision, str], None]
-"""Told of the decision that makes a dead letter of an entry whose workers all died, and the reason, to add to it."""
 
 
 class Consumer:
@@ -268,7 +189,7 @@ class Consumer:
                 return Left([])
             if isinstance(answer, Left) and answer.positions and rebuild:
                 ours = {str(position).encode() for position in answer.positions}
-                work = rebuild(_part(work.batch, ours.union(work.retries)))
+                work = rebuild(work.batch.part(ours.union(work.retries)))
                 continue
             self._settle(work, answer)
             return answer
@@ -311,26 +232,7 @@ class Consumer:
         return batch
 
     async def _create(self) -> None:
-        """Make the group if it is not there; after a deletion, without what is decided already."""
-        while await self._make() == MADE_MEANWHILE:
-            pass
-
-    async def _make(self) -> int:
-        made = self.bus.names.made(self.channel, self.partition, self.group)
-        keys, making = [self._log, made], secrets.token_hex(5)
-        async with answered(self._settings, self.channel):
-            last_made = await self._client.get(made) or b""  # before looking for the group: see rebuild.lua
-        _, newest = await self.bus.last(self.channel, self.partition)
-        if any(g.name == self.group for g in await self.bus.groups(self.channel, self.partition)):
-            return 0  # if it is deleted at this moment, the next read finds that out and knows what to do
-        if self._decided and newest != START:
-            begin, after = await self._decided(self.bus, self.partition, self.group)
-            ahead = after[-1].number - begin.number if after else 0
-            args: list[Argument] = [self.group, making, last_made, str(begin), begin.number, ahead]
-            args += [self._settings.claim_ms, *[str(position) for position in after]]
-            return int(await self.bus.call(Request(script("rebuild"), keys, args), self.channel))
-        args = [self.group, "0" if self._start == "start" else "$", making]
-        return int(await self.bus.call(Request(script("group"), keys, args), self.channel))
+        await make_group(self.bus, self.channel, self.partition, self.group, self._start, self._decided)
 
     async def _read(self, block_ms: int | None) -> Batch | None:
         name, count = self._name(), self._bound.next_count()
@@ -339,7 +241,7 @@ class Consumer:
         except BaseException:
             self._reads += 1  # rule 1: the reply may be lost
             raise
-        batch = _batch(name, found)
+        batch = Batch.read(name, found)
         if batch is None:
             return None
         self._reads += 1
@@ -357,17 +259,17 @@ class Consumer:
             )
         if raw[0] not in (b"0-0", "0-0"):
             self._next_claim_s = 0.0  # there was no end of it yet: go on at once
-        batch = _batch(name, raw[1])
+        batch = Batch.read(name, raw[1])
         if batch is None:
             await self._forget([name])
             return
         await self._count_deliveries(batch)
         hard = {i for i in batch.ids if batch.attempts.get(i, 1) > 2}
-        if easy := _part(batch, set(batch.ids) - hard):
+        if easy := batch.part(set(batch.ids) - hard):
             self._claimed.append(easy)
         for spelled in batch.ids:
             if spelled in hard:
-                await self._isolate(_part(batch, {spelled}))
+                await self._isolate(batch.part({spelled}))
 
     async def _isolate(self, alone: Batch) -> None:
         """Give an entry that may have ended its workers a name of its own; after its last attempt, give it up."""
@@ -395,7 +297,7 @@ class Consumer:
         ids = [str(position).encode() for position in sorted(position for position, _ in due)]
         async with answered(self._settings, self.channel):
             raw = await self._client.xclaim(self._log, self.group, name, 0, ids)
-        batch = _batch(name, raw)
+        batch = Batch.read(name, raw)
         if batch:
             await self._count_deliveries(batch)
         waiting = self._schedule.holders()
@@ -451,30 +353,3 @@ class Consumer:
         """Remove those of the names that hold nothing."""
         if names:
             await self.bus.call(Request(script("forget"), [self._log], [self.group, *names]), self.channel)
-
-
-def _batch(consumer: str, raw: Any) -> Batch | None:
-    ids: list[bytes] = []
-    payloads: list[bytes] = []
-    for identity, fields in raw or ():
-        if fields:  # an entry deleted by somebody's hand has no fields any more
-            ids.append(identity)
-            payloads.append(payload(fields))
-    return Batch(consumer, ids, payloads, read_at=time.time(), whole=len(ids) == len(raw)) if ids else None
-
-
-def _part(batch: Batch, keep: set[bytes]) -> Batch:
-    """The same batch with only some of its entries."""
-    pairs = [(i, p) for i, p in zip(batch.ids, batch.payloads, strict=True) if i in keep]
-    return Batch(
-        batch.consumer,
-        [i for i, _ in pairs],
-        [p for _, p in pairs],
-        {i: n for i, n in batch.attempts.items() if i in keep},
-        batch.read_at,
-        batch.whole and len(pairs) == len(batch),
-    )
-
-
-def _spelled(position: Position | bytes) -> bytes:
-    return position if isinstance(position, bytes) else str(position).encode()

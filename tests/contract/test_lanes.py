@@ -16,7 +16,8 @@ from headrace.errors import BusError
 from headrace.testing import wait_until
 
 if TYPE_CHECKING:
-    from headrace.bus.consume import Batch, Consumer
+    from headrace.bus.batch import Batch
+    from headrace.bus.consume import Consumer
     from headrace.settings import Settings
     from tests.contract.conftest import Connect, Events
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headrace.bus import Batch, Bus, Consumer, Decision, Left
-from headrace.bus.consume import _part
 from headrace.channels import Names
 from headrace.codec import decode
 
@@ -49,7 +48,7 @@ async def test_a_part_is_decided_once_though_a_power_cut_gave_its_name_the_rest_
             await thief.finish(decide(thief, stolen))
             left = await slow.finish(decide(slow, batch))
             assert isinstance(left, Left)
-            part = _part(batch, {str(position).encode() for position in left.positions})
+            part = batch.part({str(position).encode() for position in left.positions})
             assert part.ids == batch.ids[1:]
 
             await comes_back(any_bus, batch, batch.ids[0])

@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def find_chromium() -> str | None:
-    """Path of the browser."""
+    """Path of the browser; None if there is none."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
