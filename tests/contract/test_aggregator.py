@@ -51,7 +51,7 @@ from headrace.events import (
 )
 from headrace.positions import Handle, Position
 from headrace.subscriber.aggregation.aggregator import run_aggregator
-from headrace.subscriber.aggregation.term import LEASE
+from headrace.subscriber.aggregation.term import LEASE, Term
 from headrace.testing import wait_until
 from headrace.waiting import Waiting
 
@@ -242,6 +242,27 @@ async def test_whoever_does_not_lead_writes_nothing(any_bus: Bus) -> None:
         await burst(bus)
     assert await bus.state(RUNS_STATE) == {}
     assert await bus.read(FRAMES) == []
+
+
+async def test_a_burst_whose_lease_ran_out_takes_it_again_and_counts_nothing_twice(
+    any_bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus, publish_frame, holders = any_bus, Term.publish_frame, []
+
+    async def robbed_once(term: Term) -> Any:
+        holders.append(term.token)
+        if len(holders) == 1:
+            await bus.release(LEASE, term.token)
+            raise LeaseLostError(LEASE)
+        return await publish_frame(term)
+
+    monkeypatch.setattr(Term, "publish_frame", robbed_once)
+    await bus.publish(RUNS, [RunStarted(run="r"), RunMetrics(run="r", step=1, metrics={"loss": 0.5})])
+    frame = await burst(bus)
+    assert len(set(holders)) == 2
+    assert [(run.run, run.metrics) for run in frame.runs] == [("r", {"loss": 0.5})]
+    assert frame.points["r"]["loss"] == [(1, 0.5)]
+    assert frame.number == 1
 
 
 async def test_a_leader_that_lost_its_lease_stands_by_and_leads_again_later(
