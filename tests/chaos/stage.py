@@ -277,7 +277,10 @@ class Stage:
             client.close()
 
     async def end_well(self, process: subprocess.Popen[bytes]) -> None:
-        """SIGTERM; it must end by itself with status 0."""
+        """SIGTERM, once it listens to that; it must end by itself with status 0."""
+        await self.until(
+            lambda: asyncio.to_thread(_listens, process), "a process to begin, which was to be asked to end"
+        )
         process.send_signal(signal.SIGTERM)
         try:
             status = await asyncio.to_thread(process.wait, GRACE_S)
@@ -355,3 +358,13 @@ def prepare_models(folder: Path) -> Path:
             registry.save(trained.estimator, trained.card)
         registry.promote("digits", 1)
     return folder
+
+
+def _listens(process: subprocess.Popen[bytes]) -> bool:
+    """Whether SIGTERM would not just end it; as far as the system tells."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return True
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return process.poll() is not None or bool(int(caught.split()[1], 16) & 1 << (signal.SIGTERM - 1))
