@@ -18,7 +18,7 @@ import msgspec
 
 from benchmarks.actor import Actor, serve
 from benchmarks.program import program
-from benchmarks.samples import Result, way
+from benchmarks.samples import Result, paired, way
 from benchmarks.stage import BATCH, AbsentError, Stage, digits, request
 from headrace.bus import Bus, PublishCall
 from headrace.channels import REQUESTS
@@ -56,7 +56,7 @@ Round = dict[str, float]
 
 
 def run(stage: Stage, size: Size) -> Result:
-    """One page at a slow and a fast rate, then among many; at the end it is paused, hidden, and walked through."""
+    """One page at a slow rate, alone and beside a fast one of others, at a fast one, and among many; then at rest."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -64,18 +64,22 @@ def run(stage: Stage, size: Size) -> Result:
     chromium = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if chromium is None:
         raise AbsentError("glass was left out: no Chromium is on PATH")
-    names = (f"{size.slow:,} requests/s", f"{size.fast:,} requests/s", f"{size.viewers} viewers")
+    slow, fast = f"{size.slow:,} requests/s", f"{size.fast:,} requests/s"
+    beside, seen = f"{slow} beside {size.fast:,} of others", f"{size.viewers} viewers"
+    names = (slow, beside, fast, seen)
     ways: dict[str, list[Round]] = {name: [] for name in names}
     quiet: list[Round] = []
-    with sync_playwright() as playwright, Actor("glass") as flood, Actor("glass") as crowd:
+    with sync_playwright() as playwright, Actor("glass") as flood, Actor("glass") as next_door, Actor("glass") as crowd:
         browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         for _ in range(size.rounds):
             with Pipeline(stage) as pipeline:
                 page = Watched(browser, pipeline.url)
-                for name, rate, viewers in zip(
-                    names, (size.slow, size.fast, size.slow), (0, 0, size.viewers - 1), strict=True
-                ):
-                    flood.ask(do="start", url=pipeline.settings.redis_url, prefix=pipeline.settings.prefix, rate=rate)
+                url, prefix, others = pipeline.settings.redis_url, pipeline.settings.prefix, pipeline.others.prefix
+                for name in names:
+                    rate, viewers = size.fast if name == fast else size.slow, size.viewers - 1 if name == seen else 0
+                    flood.ask(do="start", url=url, prefix=prefix, rate=rate)
+                    if name == beside:
+                        next_door.ask(do="start", url=url, prefix=others, rate=size.fast)
                     crowd.ask(do="watch", url=pipeline.url, viewers=viewers)
                     page.settle()
                     before = pipeline.cpu_s()
@@ -83,35 +87,42 @@ def run(stage: Stage, size: Size) -> Result:
                     cpu = 100 * (pipeline.cpu_s() - before) / found.pop("seconds")
                     crowd.ask(do="leave")
                     reached = flood.ask(do="finish")["rate"]
+                    if name == beside:
+                        next_door.ask(do="finish")
                     ways[name].append({"server CPU %": cpu, **found, "requests/s": reached})
                 quiet.append(page.rest(size.seconds, size.changes))
         browser.close()
-    notes = [f"{name}: {max(one[name] for one in quiet):.3g}" for name in quiet[0]]
+    flat = paired(*([one["server CPU %"] for one in ways[name]] for name in (fast, beside)))
+    notes = [f"server CPU at {fast} over that at {beside}: {flat.median:.2f} ({flat.low:.2f} - {flat.high:.2f})"]
+    notes += [f"{name}: {max(one[name] for one in quiet):.3g}" for name in quiet[0]]
     return Result(
         "glass",
         "The processes of `headrace aggregator`, `dashboard` and one `scorer`, a process that publishes single-row "
         "requests without labels in bulk, and the overview in headless Chromium without a graphics processor. Server "
         "CPU is that of dashboard and aggregator together, main thread that of the page, both in per cent of a core. "
-        "Tiles and charts: from the making of a frame to its being painted; prediction: from the making of a request "
+        "Others: a publisher and a scorer of another prefix, as a busy machine makes everything cost more. Tiles and "
+        "charts: from the making of a frame to its being painted; prediction: from the making of a request "
         f"to its being painted. 95th percentiles of {size.seconds:g} s. The other viewers of the last way are clients "
         f"of the protocol. Rates are what the machine reached. {size.rounds} rounds.",
-        names[0],
-        [way(name, rounds, ways[names[0]]) for name, rounds in ways.items()],
+        slow,
+        [way(name, rounds, ways[slow]) for name, rounds in ways.items()],
         notes,
     )
 
 
 class Pipeline:
-    """Aggregator, dashboard and scorer on clean ground. A context manager."""
+    """Aggregator, dashboard and scorer on clean ground, and a scorer of `others`. A context manager."""
 
     def __init__(self, stage: Stage) -> None:
         self.settings = stage.fresh()
+        self.others = self.settings.with_(prefix=f"{self.settings.prefix}-others")
         self.url = ""
         self._stack = ExitStack()
         self._pids: list[int] = []
 
     def __enter__(self) -> Pipeline:
-        self._stack.enter_context(program(self.settings, "scorer", ready="scorer ready"))
+        for settings in (self.settings, self.others):
+            self._stack.enter_context(program(settings, "scorer", ready="scorer ready"))
         aggregator = self._stack.enter_context(program(self.settings, "aggregator", ready="ready"))
         page = self._stack.enter_context(program(self.settings, "dashboard", "--port", "0", ready="http://"))
         self._pids, self.url = [aggregator.pid, page.pid], page.url

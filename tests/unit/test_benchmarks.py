@@ -65,7 +65,7 @@ EXPECTED = {
         "from headrace.publisher import Run",
         "headrace --help",
     },
-    "glass": {"20 requests/s", "200 requests/s", "3 viewers"},
+    "glass": {"20 requests/s", "20 requests/s beside 200 of others", "200 requests/s", "3 viewers"},
 }
 
 
