@@ -151,15 +151,6 @@ async def test_the_theme_follows_the_system_until_one_is_chosen(served: StoryPag
     assert await script(page, ground) == light
 
 
-async def test_a_narrow_window_has_no_horizontal_scroll(served: StoryPage, opened: Opens) -> None:
-    page = await opened(served.url, width=390, height=3 * TALL)
-    await live(page)
-    await expect(page.locator("#rows-workers tr").first).to_be_attached()
-    for width in (320, 390, 768, 1024):
-        await page.set_viewport_size({"width": width, "height": 1000})
-        await until(page, f"innerWidth === {width} && document.documentElement.scrollWidth <= {width}")
-
-
 async def test_zoom_stays_while_frames_come_and_a_double_click_ends_it(served: StoryPage, opened: Opens) -> None:
     page = await opened(served.url)
     await live(page)

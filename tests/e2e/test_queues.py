@@ -130,20 +130,6 @@ async def test_an_alert_stands_in_strip_and_list_and_markup_is_only_text(served:
     await expect(page.locator("#queues-alerts")).to_have_text("No alerts")
 
 
-async def test_a_phone_has_no_horizontal_scroll(served: StoryPage, opened: Opens) -> None:
-    page = await opened(served.url + "queues", width=390, height=4800, theme="light")
-    await live(page)
-    await expect(page.locator("#rows-crew tr").first).to_be_attached()
-    for width in (320, 390, 768, 1024):
-        await page.set_viewport_size({"width": width, "height": 1000})
-
-        async def fits(width: int = width) -> bool:
-            text = f"innerWidth === {width} && document.documentElement.scrollWidth <= {width}"
-            return bool(await script(page, text))
-
-        await wait_until(fits, PATIENCE_S, f"no horizontal scroll at {width} pixels")
-
-
 async def test_a_page_without_data_says_what_to_run(opened: Opens) -> None:
     bus = StoryBus(Settings(), Story(), past_s=0)
     bus.silent = True
