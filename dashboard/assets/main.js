@@ -282,10 +282,19 @@
     { rootMargin: "80px" },
   );
 
+  /** Tells when Dash puts up a page: its numbers can be painted before the library of its charts begins to load. */
+  const arrivals = new MutationObserver(() => bind());
+
+  function awaitPage(root) {
+    arrivals.disconnect();
+    arrivals.observe(root?.parentElement || document.body, { childList: true, subtree: !root });
+  }
+
   /** Bind to the page that Dash has put up, whenever it is another one. */
   function bind() {
     const root = document.querySelector("[data-page]");
     if (root === page.root) return;
+    awaitPage(root);
     if (page.root) shown().left?.();
     page.seen.clear();
     page.queue = []; // what is still to be drawn is of the page that was left
@@ -344,6 +353,7 @@
     connection = headrace.connection = frozen
       ? new headrace.Frozen(store, onNews, JSON.parse(frozen.textContent))
       : new headrace.Connection(store, onNews, momentIn(view.chosen));
+    awaitPage(page.root);
     if (frozen) onNews({});
     headrace.theme.onChange(() => repaint(true));
     document.addEventListener("click", onClick);
