@@ -132,7 +132,8 @@ async def outage(
         return Line(what, f"{minutes:g} min", str(error), False)
     same, there, now = await script(page, f"[window.sameDocument === true, {oldest}, headrace.store.time]")
     kept = there < begun and there <= max(since, now - KEPT_S) + SLACK_S
-    said = f"live after {took:.1f} s" + ("" if same else ", by a reload") + ("" if kept else ", history is missing")
+    said = f"live after {took:.1f} s" + ("" if same else ", by a reload")
+    said += "" if kept else f", history begins {now - there:.0f} s ago"
     return Line(what, f"{minutes:g} min", said, same and kept)
 
 
