@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from headrace.events import (
     PredictionSampled,
     PredictionScored,
     new_id,
+    stamped,
 )
+from headrace.histogram import mean_ms, merge
 from headrace.models.datasets import load
 from headrace.models.registry import Registry
 from headrace.models.training import train
@@ -204,6 +207,31 @@ async def test_the_page_gets_a_sample(any_bus: Bus, registry: Registry) -> None:
     assert isinstance(sample, PredictionSampled)
     assert len(sample.inputs) == 64
     assert sample.rows_scored == 30
+
+
+async def test_the_parts_of_a_latency_add_up(any_bus: Bus, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a scorer does between model and commit is in a part, too."""
+    sample = Scorer._sample
+
+    def slow(self: Scorer, *args: Any) -> None:
+        time.sleep(0.2)
+        sample(self, *args)
+
+    monkeypatch.setattr(Scorer, "_sample", slow)
+    began = int(time.time())
+    await any_bus.publish(REQUESTS, [stamped(request, "test") for request in requests(20)])
+    await burst(any_bus, registry)
+    seconds = [await any_bus.counters(0, second) for second in range(began - 1, int(time.time()) + 2)]
+
+    def mean(stage: str) -> float:
+        start = f"lat:{stage}:"
+        found = [
+            {int(name.removeprefix(start)): n for name, n in one.items() if name.startswith(start)} for one in seconds
+        ]
+        return mean_ms(merge(found)) or 0.0
+
+    assert mean("commit") > 190
+    assert mean("wait") + mean("model") + mean("commit") == pytest.approx(mean("total"), rel=0.07)
 
 
 async def test_what_was_stolen_is_decided_once(any_bus: Bus, registry: Registry) -> None:
