@@ -23,6 +23,7 @@ this module where headrace is installed, it imports pytest only; headrace and fa
 from __future__ import annotations
 
 import enum
+import hashlib
 import inspect
 import secrets
 import time
@@ -226,16 +227,18 @@ class Source:
 
 
 def mend_fakeredis() -> None:
-    """Make fakeredis 2.40 answer a blocking XREADGROUP as servers do.
+    """Make fakeredis 2.40 answer a blocking XREADGROUP, and run scripts that carry flags, as servers do.
 
     Its first look at the stream either ends the wait before it began (with COUNT) or marks entries as delivered
     without returning them (without). Treating that look like every later one, where no entries mean "go on waiting",
-    cures both. Harmless when repeated.
+    cures both. Its Lua stumbles over a first line `#!lua flags=...`, which becomes a comment. Harmless when repeated.
     """
+    from fakeredis.commands_mixins.scripting_mixin import ScriptingCommandsMixin
     from fakeredis.commands_mixins.streams_mixin import StreamsCommandsMixin
 
     streams: Any = StreamsCommandsMixin
-    look = streams._xreadgroup
+    scripting: Any = ScriptingCommandsMixin
+    look, evaluate = streams._xreadgroup, scripting.eval
     if hasattr(look, "__wrapped__"):
         return
 
@@ -243,7 +246,15 @@ def mend_fakeredis() -> None:
     def read(self: Any, consumer: Any, groups: Any, count: Any, noack: Any, min_idle: Any, first_pass: bool) -> Any:
         return look(self, consumer, groups, count, noack, min_idle, False) or None
 
-    streams._xreadgroup = read
+    @wraps(evaluate)
+    def run(self: Any, script: bytes, *more: Any) -> Any:
+        if not script.startswith(b"#!"):
+            return evaluate(self, script, *more)
+        sha = hashlib.sha1(script, usedforsecurity=False).hexdigest().encode()
+        self._server.script_cache[sha] = script
+        return evaluate(self, b"--" + script[2:], *more)
+
+    streams._xreadgroup, scripting.eval = read, run
 
 
 @pytest.fixture

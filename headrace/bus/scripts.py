@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple
 
-from headrace.channels import Names
+from headrace.channels import WORKERS, Names
 from headrace.errors import EventError
 from headrace.positions import START, Entry, Position
 from headrace.recovery import Snapshot
@@ -42,15 +42,22 @@ class Request(NamedTuple):
 
 
 _APPENDING = frozenset({"publish", "commit", "take"})
+_DRAINING = frozenset({"commit", "lease", "group", "rebuild"})
+"""What must go on while the server's memory is full, as it is by this that the memory gets free again."""
 
 
 @cache
-def script(name: str) -> Script:
-    """The script of an operation; those that write logs begin with the shared append."""
+def script(name: str, *, drains: bool | None = None) -> Script:
+    """The script of an operation; those that write logs begin with the shared append.
+
+    One that `drains` (by itself: that of a consumer) is not refused for want of memory, as those of publishers are.
+    """
     folder = files("headrace.bus")
     text = (folder / f"{name}.lua").read_text()
     if name in _APPENDING:
         text = (folder / "append.lua").read_text() + text
+    if name in _DRAINING if drains is None else drains:
+        text = "#!lua flags=allow-oom\n" + text
     return Script(text)
 
 
@@ -130,7 +137,7 @@ def publish_request(names: Names, settings: Settings, call: PublishCall, fence_s
             )
     channel, partition, producer, first, events = call
     return Request(
-        script("publish"),
+        script("publish", drains=channel == WORKERS),  # a full server is no reason to be taken for dead
         [
             names.log(channel, partition),
             names.head(channel, partition),

@@ -11,6 +11,7 @@ from typing import Final
 
 from headrace.bus import Bus, GroupState
 from headrace.channels import ACTIONS, AGGREGATORS, ALERTS, DEAD, FRAMES, FRAMES_LONG, MODELS, RUNS, TAIL
+from headrace.events import ServerView
 from headrace.settings import Settings
 from headrace.subscriber.aggregation.frame import Place, silences
 
@@ -18,6 +19,8 @@ FORGET_MS: Final = 60_000
 """Consumer names that hold nothing for so long are left over from a worker that died."""
 REMOVE_FACTOR: Final = 144
 """An abandoned group is removed after so many times the silence that raises the alert: a day, by default."""
+ROOMY: Final = 0.75
+"""As long as no more of the server's memory is used, logs are kept as long as they are wanted."""
 _FRAME_SHARE: Final = 4
 """Frames and samples are worth less than requests: a fourth of the bytes."""
 
@@ -30,15 +33,28 @@ class Retention:
     keep_bytes: int
 
 
-def retention(channel: str, settings: Settings) -> Retention:
-    """The retention of a channel; channels of the user's own are kept like requests."""
+def room(server: ServerView) -> float:
+    """Share of the bytes wanted that may be kept: 1 while the server has room, 0 when it is full."""
+    if not server.memory_limit_bytes:
+        return 1.0
+    used = server.memory_bytes / server.memory_limit_bytes
+    return min(1.0, max(0.0, (1.0 - used) / (1.0 - ROOMY)))
+
+
+def retention(channel: str, settings: Settings, share: float = 1.0) -> Retention:
+    """The retention of a channel; channels of the user's own are kept like requests.
+
+    On a server that gets full what is done with makes room for what comes, down to a `share` of the bytes: better a
+    shorter past than publishers that are refused. Runs, models, alerts, actions and dead letters are kept all the same.
+    """
+    keep_bytes = int(settings.retention_bytes * share)
     if channel in (FRAMES, TAIL):
-        return Retention(settings.frames_s, settings.retention_bytes // _FRAME_SHARE)
+        return Retention(settings.frames_s, keep_bytes // _FRAME_SHARE)
     if channel == FRAMES_LONG:
-        return Retention(settings.frames_long_s, settings.retention_bytes // _FRAME_SHARE)
+        return Retention(settings.frames_long_s, keep_bytes // _FRAME_SHARE)
     if channel in (RUNS, MODELS, ALERTS, ACTIONS, DEAD):
         return Retention(settings.runs_s, settings.retention_bytes)
-    return Retention(settings.retention_s, settings.retention_bytes)
+    return Retention(settings.retention_s, keep_bytes)
 
 
 @dataclass(slots=True)
@@ -66,11 +82,13 @@ def outdated(silent_s: dict[tuple[str, str], float], settings: Settings) -> list
     return [key for key, seconds in silent_s.items() if seconds >= bound_s and key[1] != AGGREGATORS]
 
 
-async def tidy(bus: Bus, places: Iterable[Place], groups: dict[Place, list[GroupState]], now: float) -> int:
+async def tidy(
+    bus: Bus, places: Iterable[Place], groups: dict[Place, list[GroupState]], now: float, share: float = 1.0
+) -> int:
     """Trim every log by its retention and remove left-over consumer names: entries removed."""
     removed = 0
     for place in places:
-        rule = retention(place.channel, bus.settings)
+        rule = retention(place.channel, bus.settings, share)
         before_ms = int((now - rule.age_s) * 1000)
         removed += await bus.trim(place.channel, place.partition, before_ms=before_ms, keep_bytes=rule.keep_bytes)
         for state in groups.get(place, ()):

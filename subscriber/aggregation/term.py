@@ -257,7 +257,8 @@ class Term:
 
     async def tidy(self) -> None:
         """Trim logs by their retention, remove left-over names, and groups that nobody has worked for in ages."""
-        await housekeeping.tidy(self.bus, self.places(), self.readings.groups, self.now())
+        share = housekeeping.room(self.readings.server)
+        await housekeeping.tidy(self.bus, self.places(), self.readings.groups, self.now(), share)
         for channel, group in housekeeping.outdated(self._silent_s, self.bus.settings):
             log.warning("removing group %r of channel %r: nobody has worked for it in ages", group, channel)
             for partition in self.bus.names.partitions_of(channel):

@@ -9,11 +9,11 @@ import pytest
 from headrace.bus import Bus, GroupState
 from headrace.channels import AGGREGATORS, DEAD, FRAMES, FRAMES_LONG, REQUESTS, RUNS, SCORERS
 from headrace.errors import UnknownModelError
-from headrace.events import RunAlive
+from headrace.events import RunAlive, ServerView
 from headrace.settings import Settings
 from headrace.subscriber.aggregation.cards import ASK_AGAIN_S, CardShelf
 from headrace.subscriber.aggregation.frame import Place
-from headrace.subscriber.aggregation.housekeeping import REMOVE_FACTOR, Silence, outdated, retention, tidy
+from headrace.subscriber.aggregation.housekeeping import REMOVE_FACTOR, Silence, outdated, retention, room, tidy
 from headrace.subscriber.aggregation.quality import ModelCard
 from headrace.subscriber.aggregation.servertime import ServerTime
 
@@ -30,6 +30,18 @@ def group(consumers: int, idle_ms: int = 0, name: str = SCORERS) -> GroupState:
 )
 def test_each_channel_has_the_age_that_the_settings_give_it(channel: str, age_s: int) -> None:
     assert retention(channel, Settings()).age_s == age_s
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "share"),
+    [(900, 0, 1.0), (0, 1000, 1.0), (750, 1000, 1.0), (875, 1000, 0.5), (1000, 1000, 0.0), (1100, 1000, 0.0)],
+)
+def test_on_a_server_that_gets_full_the_past_makes_room(used: int, limit: int, share: float) -> None:
+    assert room(ServerView(memory_bytes=used, memory_limit_bytes=limit)) == pytest.approx(share)
+    wanted = Settings().retention_bytes
+    assert retention(REQUESTS, Settings(), share).keep_bytes == wanted * share
+    assert retention(FRAMES, Settings(), share).keep_bytes == wanted * share // 4
+    assert retention(RUNS, Settings(), share).keep_bytes == retention(DEAD, Settings(), share).keep_bytes == wanted
 
 
 def test_silence_is_the_time_since_the_last_read_of_any_member_in_any_partition() -> None:

@@ -71,6 +71,7 @@ async def memory_full(stage: Stage, size: Size) -> Outcome:
         used = int(stage.admin("INFO", "memory")["used_memory"])
         stage.admin("CONFIG", "SET", "maxmemory", max(1, used - 1_000_000))
         await stage.until(lambda: _more_refused(stage, before), "the server to refuse for want of memory")
+        await stage.until(stage.all_decided, "everything accepted to be decided on the full server")
         stage.admin("CONFIG", "SET", "maxmemory", ROOM_BYTES)
 
     await stage.repeat(size.faults, fill)
