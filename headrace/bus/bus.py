@@ -47,6 +47,8 @@ Decided = Callable[["Bus", int, str], Awaitable[tuple[Position, list[Position]]]
 UNBOUNDED = 2**53
 SEEN_S = 600
 """How long an id taken in from plain PUBLISH is remembered."""
+TRIMMED = 100_000
+"""Entries that one call removes at most, so that others wait some milliseconds for it. Unsaid it would be 10,000."""
 
 
 class Receipt(NamedTuple):
@@ -337,8 +339,12 @@ class Bus:
         most = UNBOUNDED
         if size is not None and size > keep_bytes:
             most = max(1, int(length * keep_bytes / size))
-        log = self.names.log(channel, partition)
-        return int(await self.call(Request(script("trim"), [log], [before_ms, most]), channel))
+        request = Request(script("trim"), [self.names.log(channel, partition)], [before_ms, most, TRIMMED])
+        removed = part = int(await self.call(request, channel))
+        while part > TRIMMED // 2:  # whole nodes go, so a full turn removes a little less than it may
+            part = int(await self.call(request, channel))
+            removed += part
+        return removed
 
     async def forget(self, channel: str, partition: int, group: str, *, idle_ms: int) -> int:
         """Remove the group's consumer names that hold nothing and were idle for `idle_ms`: how many."""

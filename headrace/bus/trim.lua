@@ -1,6 +1,8 @@
 -- trim: remove old entries that no group needs.
 --
--- KEYS  log        ARGV  milliseconds: older entries may go; most entries: beyond them the oldest may go        -> removed
+-- KEYS  log
+-- ARGV  milliseconds: older entries may go; most entries: beyond them the oldest may go; most to remove in this call
+-- -> removed
 --
 -- Guarantee: an entry goes only when every group has committed it. The newest entry and the last one delivered stay, so
 -- that a log is never empty and lags stay right. Whole nodes go at a time, so a little more stays than asked for.
@@ -50,4 +52,5 @@ for _, group in ipairs(redis.call('XINFO', 'GROUPS', log)) do
     lower(parse(redis.call('XPENDING', log, name)[2]))
   end
 end
-return redis.call('XTRIM', log, 'MINID', '~', string.format('%d', bound_ms) .. '-' .. string.format('%d', bound_number))
+local bound = string.format('%d', bound_ms) .. '-' .. string.format('%d', bound_number)
+return redis.call('XTRIM', log, 'MINID', '~', bound, 'LIMIT', ARGV[3])

@@ -24,6 +24,8 @@ ROOM = 0.08
 ROOM_BYTES = 6_000_000
 PROBE_S = 6.0
 SHARE = 0.8
+CARRIED = 0.9
+"""This part of the load must have been taken: a pipeline that holds up its publishers grows no more, either."""
 
 KINDS = ("scorer", "scorer", "aggregator", "dashboard")
 
@@ -63,6 +65,10 @@ async def soak(minutes: float, folder: Path, models: Path, rate: int) -> list[st
             click.echo(f"  {name:<14}{shown}")
             if late > early * (1 + ROOM) + room:
                 found.append(f"{name} grew: {shown}")
+        carried = told["accepted"] / (60 * minutes)
+        click.echo(f"  accepted      {carried:,.0f} requests a second")
+        if carried < CARRIED * rate:
+            found.append(f"of {rate:,} requests a second {carried:,.0f} were accepted")
         if told["waiting"] or told["lost"]:
             found.append(f"the publisher could not deliver: {told}")
         books = await stage.books()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from headrace.bus import Bus
 from headrace.settings import Settings
 from headrace.testing import wait_until
@@ -47,6 +49,24 @@ async def test_without_a_group_the_newest_entry_stays(any_bus: Bus, events: Even
     left = await numbers(any_bus)
     assert removed >= 400
     assert left == list(range(removed + 1, 501))
+
+
+async def test_any_number_of_entries_goes_at_once(
+    any_bus: Bus, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In turns, so that no single one holds up the server."""
+    monkeypatch.setattr("headrace.bus.bus.TRIMMED", 400)
+    await fill(any_bus, events, 1500)
+    assert await any_bus.trim("runs", 0, before_ms=FAR_MS, keep_bytes=ENOUGH_BYTES) >= 1400
+
+
+@pytest.mark.server
+async def test_a_server_removes_more_than_it_would_unasked(server_settings: Settings, events: Events) -> None:
+    async with Bus(server_settings) as bus:
+        for at in range(0, 25_000, 5_000):
+            await bus.publish("runs", events(5_000, at))
+            await tick(bus)
+        assert await bus.trim("runs", 0, before_ms=FAR_MS, keep_bytes=ENOUGH_BYTES) >= 19_900
 
 
 async def test_what_a_group_has_not_read_stays(any_bus: Bus, events: Events) -> None:
