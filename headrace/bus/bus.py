@@ -47,8 +47,9 @@ Decided = Callable[["Bus", int, str], Awaitable[tuple[Position, list[Position]]]
 UNBOUNDED = 2**53
 SEEN_S = 600
 """How long an id taken in from plain PUBLISH is remembered."""
-TRIMMED = 100_000
-"""Entries that one call removes at most, so that others wait some milliseconds for it. Unsaid it would be 10,000."""
+TRIM_AT_ONCE = 100_000
+"""Entries that one call removes at most: others wait for that, about 15 ms for requests of one digit. A server that is
+not told removes 10,000."""
 
 
 class Receipt(NamedTuple):
@@ -339,9 +340,9 @@ class Bus:
         most = UNBOUNDED
         if size is not None and size > keep_bytes:
             most = max(1, int(length * keep_bytes / size))
-        request = Request(script("trim"), [self.names.log(channel, partition)], [before_ms, most, TRIMMED])
+        request = Request(script("trim"), [self.names.log(channel, partition)], [before_ms, most, TRIM_AT_ONCE])
         removed = part = int(await self.call(request, channel))
-        while part > TRIMMED // 2:  # whole nodes go, so a full turn removes a little less than it may
+        while part > TRIM_AT_ONCE // 2:  # whole nodes go, so a full turn removes a little less than it may
             part = int(await self.call(request, channel))
             removed += part
         return removed

@@ -47,16 +47,16 @@ _DRAINING = frozenset({"commit", "lease", "group", "rebuild"})
 
 
 @cache
-def script(name: str, *, drains: bool | None = None) -> Script:
+def script(name: str, *, drains: bool = False) -> Script:
     """The script of an operation; those that write logs begin with the shared append.
 
-    One that `drains` (by itself: that of a consumer) is not refused for want of memory, as those of publishers are.
+    Those of consumers, and one that `drains`, are not refused for want of memory, as those of publishers are.
     """
     folder = files("headrace.bus")
     text = (folder / f"{name}.lua").read_text()
     if name in _APPENDING:
         text = (folder / "append.lua").read_text() + text
-    if name in _DRAINING if drains is None else drains:
+    if drains or name in _DRAINING:
         text = "#!lua flags=allow-oom\n" + text
     return Script(text)
 

@@ -61,8 +61,11 @@ class GroupView(View, frozen=True, kw_only=True):
 
 
 class LatencyView(View, frozen=True, kw_only=True):
-    """Percentiles of one stage over 30 s: `wait` (created to read), `model`, `commit` (all the rest: results and
-    the commit), `total` (created to the end)."""
+    """Percentiles of one stage over 30 s.
+
+    `wait`: created to read. `model`. `commit`: all the rest, so that the parts of a request add up. `total`: created to
+    the end.
+    """
 
     stage: str
     count: int = 0

@@ -189,7 +189,7 @@ class Scorer:
             self._latencies.each("total", end - created)
             self._latencies.each(f"{scored.model.name}:{scored.model.version}", end - created)
             self._latencies.same("model", scored.model_s, len(created))
-            # All that is not the model, so that the parts add up: decoding, writing results, the commit itself.
+            # All the rest, so that the parts add up: decoding, making results, the commit itself.
             self._latencies.same("commit", max(0.0, end - batch.read_at - scored.model_s), len(created))
         self._batches.add(batch, made, model_s, end)
 

@@ -55,7 +55,7 @@ async def test_any_number_of_entries_goes_at_once(
     any_bus: Bus, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In turns, so that no single one holds up the server."""
-    monkeypatch.setattr("headrace.bus.bus.TRIMMED", 400)
+    monkeypatch.setattr("headrace.bus.bus.TRIM_AT_ONCE", 400)
     await fill(any_bus, events, 1500)
     assert await any_bus.trim("runs", 0, before_ms=FAR_MS, keep_bytes=ENOUGH_BYTES) >= 1400
 
