@@ -144,3 +144,10 @@ async def test_no_letters_is_good_news(opened: Opens) -> None:
         page = await opened(f"{empty.url}dead", outage=True)  # the dashboard ends before the page
         await expect(page.locator("#letters-card .empty")).to_be_visible()
         await expect(page.locator("#letters-card .empty")).to_contain_text("every entry was processed")
+
+
+async def test_a_narrow_window_has_no_horizontal_scroll(served: StoryPage, opened: Opens) -> None:
+    page = await shown(served, opened, width=320)
+    for width in (320, 390, 768, 1024):
+        await page.set_viewport_size({"width": width, "height": 1000})
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width

@@ -15,7 +15,7 @@ from headrace.models.evaluation import wilson
 from headrace.models.registry import Registry
 from headrace.settings import Settings
 from headrace.testing import wait_until
-from tests.e2e.acting import script
+from tests.e2e.acting import PATIENCE_S, script
 from tests.e2e.conftest import Opens
 from tests.unit.frames import Story, StoryBus, StoryPage
 from tests.unit.served import shelf
@@ -156,6 +156,21 @@ async def test_promote_and_rollback_ask_first_and_say_what_came_of_it(served: St
     assert [event.version for event in told if isinstance(event, ModelPromoted)] == [1, 3]
     assert [event.action for event in told if isinstance(event, ActionTaken)] == ["promote", "rollback"]
     await expect(page.locator("#changes li").first).to_contain_text("rolled back to")
+
+
+async def test_the_page_fits_a_phone(served: StoryPage, opened: Opens) -> None:
+    page = await opened(f"{served.url}models", width=390, height=3 * TALL)
+    await live(page)
+    await expect(page.locator("#rows-versions tr")).to_have_count(3)
+    for width in (320, 390, 768):
+        await page.set_viewport_size({"width": width, "height": 1000})
+
+        async def fits(width: int = width) -> bool:
+            return bool(
+                await script(page, f"innerWidth === {width} && document.documentElement.scrollWidth <= {width}")
+            )
+
+        await wait_until(fits, PATIENCE_S, f"no horizontal scroll at {width}")
 
 
 async def test_without_a_model_it_says_what_to_run(opened: Opens) -> None:

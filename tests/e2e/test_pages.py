@@ -95,14 +95,17 @@ async def test_tiles_cards_and_rows_lead_to_their_pages_with_what_was_chosen(ser
     await live(page)
     await script(page, "window.sameDocument = true")
     for leading, held in (
-        ("#tile-depth h2 a", "queues"),
-        ("#tile-errors h2 a", "dead"),
+        ("#tile-depth h2 a", r"(^|/)queues$"),
+        ("#tile-errors h2 a", r"(^|/)dead$"),
         ("#title-training a", r"training\?metric=loss"),
         ("#title-models a", r"models\?model=digits%403"),
         ("#rows-models tr:nth-child(2) a", r"models\?model="),
         ("#rows-runs tr:first-child a", r"training\?run="),
     ):  # a card is drawn once it is in view
         await expect(page.locator(leading)).to_have_attribute("href", re.compile(held))
+    await page.locator("#tile-depth h2 a").click()
+    await expect(page).to_have_url(re.compile(r"/queues\?window=300$"))
+    await show(page, "overview")
     await page.locator("#rows-runs tr:first-child a").click()
     await expect(page).to_have_url(re.compile(r"/training\?(?=.*run=)(?=.*window=300)"))
     await show(page, "overview")
