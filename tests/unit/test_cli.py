@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import secrets
 import signal
 import socket
@@ -38,7 +37,6 @@ from headrace.settings import Settings
 
 COMMANDS = [name for section in SECTIONS.values() for name in section]
 NOWHERE = "redis://127.0.0.1:1/0"
-HELP_LIMIT_S = 0.150
 
 Run = Callable[..., Result]
 
@@ -104,14 +102,8 @@ def test_every_module_of_a_command_is_listed() -> None:
     assert named - {"options"} == set(COMMANDS)
 
 
-def test_help_is_quick_and_loads_no_command() -> None:
-    def processor_s() -> float:  # not the time on the clock: other tests may run at the same time
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "headrace", "--help"], check=True, capture_output=True, timeout=30)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    assert min(processor_s() for _ in range(5)) < HELP_LIMIT_S
+def test_help_loads_no_command() -> None:
+    """By that it is quick; how quick, the benchmark `start` measures."""
     code = "import sys\nfrom headrace.cli import main\ntry: main(['--help'])\nfinally: print('LOADED', *sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=30).stdout
     loaded = shown.partition("LOADED")[2].split()
