@@ -1,4 +1,4 @@
-"""What a publisher said of runs, as its log has it."""
+"""What was published, as the logs have it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from headrace import Publisher
 from headrace.bus.sync import Link
 from headrace.channels import RUNS
 from headrace.codec import decode
-from headrace.events import RunFinished, RunMetrics
+from headrace.events import AnyEvent, RunFinished, RunMetrics
+from headrace.settings import Settings
+
+
+def log(settings: Settings, channel: str, partition: int = 0) -> list[AnyEvent]:
+    """All events in a log."""
+    return [decode(entry.payload) for entry in Link(settings).read(channel, partition, count=100_000)]
 
 
 def events(publisher: Publisher) -> list[Any]:
     """All events of runs, once the server has them."""
     publisher.flush()
-    return [decode(entry.payload) for entry in Link(publisher.settings).read(RUNS, 0, count=100_000)]
+    return log(publisher.settings, RUNS)
 
 
 def metrics(publisher: Publisher) -> list[tuple[int, dict[str, float | None]]]:

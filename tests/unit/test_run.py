@@ -14,7 +14,6 @@ import pytest
 
 from headrace.bus.sync import Link
 from headrace.channels import RUNS, WORKERS
-from headrace.codec import decode
 from headrace.events import (
     AnyEvent,
     PublisherReport,
@@ -28,6 +27,7 @@ from headrace.publisher import Publisher, Run, sender, spill
 from headrace.publisher.publisher import shared
 from headrace.settings import Settings
 from headrace.testing import wait_until_sync
+from tests.unit.said import log
 
 E = TypeVar("E", bound=AnyEvent)
 
@@ -49,10 +49,6 @@ def publisher(settings: Settings, headrace_fake: fakeredis.FakeServer) -> Iterat
 def events(publisher: Publisher) -> list[AnyEvent]:
     publisher.flush()
     return log(publisher.settings, RUNS)
-
-
-def log(settings: Settings, channel: str) -> list[AnyEvent]:
-    return [decode(entry.payload) for entry in Link(settings).read(channel, 0, count=100_000)]
 
 
 def of(kind: type[E], found: list[AnyEvent]) -> list[E]:
