@@ -76,9 +76,12 @@ async def slow_subscriber(stage: Stage, size: Size) -> Outcome:
 
             async def stop_reading(_: int) -> None:
                 before = _cut_off(stage)
-                await stage.until(lambda: _heard(stage, live), "the subscriber to be there")
-                proxy.deaf = True
-                await stage.until(lambda: _flooded(stage, live, before), "the server to cut the subscriber off")
+
+                async def cut_off() -> bool:
+                    proxy.deaf = await _heard(stage, live)  # deaf to somebody who is not there, nobody could come
+                    return await _flooded(stage, live, before)
+
+                await stage.until(cut_off, "the server to cut the subscriber off")
                 proxy.deaf = False
 
             load, _ = await stage.begin(size)
@@ -111,7 +114,7 @@ def _cut_off(stage: Stage) -> int:
 
 
 async def _heard(stage: Stage, live: str) -> bool:
-    """Whether anybody is subscribed: who was cut off needs a moment to come back."""
+    """Whether anybody is subscribed: who was cut off needs a moment to come back, and may lose its connection again."""
     return int(stage.admin("PUBSUB", "NUMSUB", live)[1]) > 0
 
 
