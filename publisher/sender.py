@@ -94,6 +94,8 @@ class Sender:
         self._stopping = False
         self._link: Link | None = None
         self._warm = False
+        self._owed: list[tuple[Ticket, Handle]] = []
+        """Who is to be told of accepted events once the next batch is on its way."""
         self._runs: dict[int, Live] = {}
         self._alive_at = 0.0
         self._spill_due = True
@@ -128,6 +130,7 @@ class Sender:
             call = self.buffer.next_call(now) if here and smooth else None
         if call is not None:
             self._send(call)
+            self._tell()
             with self._lock:
                 self._news = urgent = full = self.buffer.waiting > 0
             if self._has_alarm and not urgent:
@@ -189,14 +192,14 @@ class Sender:
             self._gather(now, len(self.logged))
             self.buffer.hurry(now)
             self._news = True
-            if self.buffer.waiting == 0:
+            if not (self.buffer.waiting or self._owed):
                 return
             self._start()
         self.rouse()
         with self._lock:
             self._waiters += 1
             try:
-                while self.buffer.waiting or self.buffer.under_way:
+                while self.buffer.waiting or self.buffer.under_way or self._owed:
                     left = deadline - time.monotonic()
                     if left <= 0:
                         raise self.buffer.refused(timeout_s)
@@ -349,6 +352,7 @@ class Sender:
                 if self._send(call) and self._spill_due:
                     self._send_spilled()
                 continue
+            self._tell()
             if self._warm:
                 self.buffer.clock.ask(now, self.link.time)
             left = None if wake_at is None else max(0.0, wake_at - now)
@@ -360,9 +364,10 @@ class Sender:
                 if not (self.logged or self._news):
                     self._wake.wait(left)
                 self.asleep = self._has_alarm = False
+        self._tell()
 
     def _send(self, call: PublishCall) -> bool:
-        """Send a batch and take in what came of it; False if the server did not answer. In any thread."""
+        """Send a batch and take in what came of it, for `_tell` to tell; False if there was no answer. In any thread."""
         try:
             answer = self._publish(call)
         except Exception as caught:  # whatever it is, the events must stay and the thread must go on
@@ -372,29 +377,39 @@ class Sender:
                     logger.warning("events are buffered until a server takes them: %s", error)
                 self.buffer.failed(error, time.monotonic())
                 self._spill_due = True
+            self._tell()
             return False
         with self._lock:
             now = time.monotonic()
-            placed = self.buffer.accepted(answer, now)
+            self._owed += self.buffer.accepted(answer, now)
             report = self.buffer.report(now)
             if report is not None:
                 self.buffer.offer(report, now, droppable=True)
+        return True
+
+    def _tell(self) -> None:
+        """Tell who waits for room, or for the handle of an event, what the server accepted.
+
+        Only when the next batch is on its way: they begin to work then, and the server would wait for them.
+        """
+        with self._lock:
+            for ticket, handle in self._owed:
+                cast("Placed", ticket).placed(handle)
+            self._owed.clear()
             if self._waiters:
                 self._room.notify_all()
-        for ticket, handle in placed:
-            cast("Placed", ticket).placed(handle)
-        return True
 
     def _publish(self, call: PublishCall) -> Accepted:
         if self._warm:
-            return self.link.publish(call, self._prepare)
+            return self.link.publish(call, self._meanwhile)
         with lifetime.loading():
             answer = self.link.publish(call)
         self._warm = True
         return answer
 
-    def _prepare(self) -> None:
-        """Ready the next batch while the server works on this one."""
+    def _meanwhile(self) -> None:
+        """While the server works on this batch, tell of the last one and ready the next."""
+        self._tell()
         with self._lock:
             call = self.buffer.upcoming()
         if call is not None:
