@@ -367,7 +367,7 @@ class Sender:
         self._tell()
 
     def _send(self, call: PublishCall) -> bool:
-        """Send a batch and take in what came of it, for `_tell` to tell; False if there was no answer. In any thread."""
+        """Send a batch and take in what came of it; False if there was no answer. `_tell` tells it. In any thread."""
         try:
             answer = self._publish(call)
         except Exception as caught:  # whatever it is, the events must stay and the thread must go on
