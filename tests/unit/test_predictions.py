@@ -8,6 +8,7 @@ import gc
 import math
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from headrace.events import (
 from headrace.positions import Handle, Position
 from headrace.publisher import AsyncPublisher, Publisher
 from headrace.publisher.predictions import Result, unpacked
+from headrace.publisher.replies import Prediction
 from headrace.settings import Settings
 from headrace.testing import wait_until, wait_until_sync
 from tests.unit.said import log
@@ -223,7 +225,6 @@ def test_no_result_in_time_is_a_deadline_and_it_may_still_come(publisher: Publis
 def test_a_label_names_its_prediction(publisher: Publisher, scorer: Scorer, settings: Settings) -> None:
     prediction = publisher.submit("digits", [1, 0], label=True, version=3)
     publisher.flush()
-    wait_until_sync(lambda: prediction.handle)
     publisher.label(prediction, "one")
     publisher.label(prediction.handle, [1])
     publisher.flush()
@@ -249,6 +250,18 @@ def test_rows_that_cannot_be_sent_are_refused_at_once(publisher: Publisher, rows
     with pytest.raises(EventError, match=reason):
         publisher.submit("digits", rows)
     assert publisher.waiting == 0
+
+
+def test_after_a_flush_every_request_has_its_handle(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(prediction: Prediction, handle: Handle) -> None:
+        time.sleep(0.02)
+        placed(prediction, handle)
+
+    placed = Prediction.placed
+    monkeypatch.setattr(Prediction, "placed", late)
+    asked = [publisher.submit("digits", [0.5]) for _ in range(3)]
+    publisher.flush()
+    assert all(one.handle for one in asked)
 
 
 @pytest.mark.parametrize("bad", ["nonsense", ""])
