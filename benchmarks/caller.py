@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from typing import Any
 
 from benchmarks.actor import serve
@@ -71,14 +72,15 @@ class Caller:
 
 
 def _found(latencies: list[float], requests: int, wall_s: float, ended: list[Any]) -> dict[str, Any]:
-    errors = [repr(one) for one in ended if isinstance(one, BaseException)]
+    errors = Counter(repr(one) for one in ended if isinstance(one, BaseException))
     if not latencies:
-        raise RuntimeError(f"no request was answered: {errors[:1]}")
+        raise RuntimeError(f"no request was answered: {errors.most_common(1)}")
     return {
         "rate": len(latencies) / wall_s,
         "p50": 1000 * percentile(latencies, 0.5),
         "p99": 1000 * percentile(latencies, 0.99),
         "lost": requests - len(latencies),
+        "errors": dict(errors),
     }
 
 

@@ -50,7 +50,9 @@ def run(stage: Stage, size: Size) -> Result:
                 port = urlsplit(gateway.url).port
                 times = latency.schedule(int(size.rate * size.seconds), seed=turn, rate=size.rate)
                 caller.ask(do="closed", port=port, path=PATH, requests=CALLERS, callers=CALLERS)
-                ways[steady].append(_measures(caller.ask(do="open", port=port, path=PATH, times=times)))
+                found = caller.ask(do="open", port=port, path=PATH, times=times)
+                ways[steady].append(_measures(found))
+                notes += [f"not answered in round {turn + 1}: {n}, {why}" for why, n in found["errors"].items()]
                 found = caller.ask(do="closed", port=port, path=PATH, requests=size.requests, callers=CALLERS)
                 ways[ours].append(_measures(found))
             if size != TINY:
@@ -58,7 +60,7 @@ def run(stage: Stage, size: Size) -> Result:
                     ways.setdefault(BENTO, []).append(_bento(stage, caller, size))
                 except AbsentError as absent:
                     ways.pop(BENTO, None)
-                    notes = [str(absent)]
+                    notes = [*(note for note in notes if note != str(absent)), str(absent)]
     return Result(
         "http",
         f"One gateway process, one scorer. {size.rate:,.0f} single-row requests a second for {size.seconds:g} s, open "
