@@ -28,7 +28,7 @@ class Web:
 
     async def post(self, body: bytes) -> bytes:
         """The body of the answer. Raises OSError unless it is one of success."""
-        pair = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
+        pair = self._kept() or await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = pair
         try:
             writer.write(f"{self._head}{len(body)}\r\n\r\n".encode() + body)
@@ -41,6 +41,15 @@ class Web:
         if not head.startswith(b"http/1.1 2"):
             raise OSError(f"{head.split(maxsplit=2)[1].decode()}: {answer[:200]!r}")
         return answer
+
+    def _kept(self) -> Pair | None:
+        """A connection that stands; servers end those that nobody used for some seconds."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
 
 
 async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:
