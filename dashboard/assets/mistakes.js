@@ -17,7 +17,7 @@
     const { draw } = headrace;
     const now = model().quality();
     const counts = now ? now.confusion : [];
-    const none = !now || !now.joined;
+    const none = !now || !now.accuracy; // also of a regression that was chosen a moment ago
     model().emptied("model-confusion", none);
     if (none) return;
     const box = byId("confusion");

@@ -121,6 +121,8 @@ async def test_a_regression_has_errors_residuals_and_a_scatter_and_is_chosen_in_
     for chart in VALUES:
         await drawn(page, chart)
     await expect(page.locator("#model-confusion")).to_be_hidden()
+    # A card may be drawn once more between the choice of another kind of model and its going.
+    await script(page, "Object.values(headrace.pages.models.cards).forEach((card) => card(true))")
     await expect(page.locator("#residual-bars .bar")).to_have_count(19)
     points = "document.querySelector('#chart-model-scatter .js-plotly-plot').data[1].x.length"
     shown = await script(page, f"[{points}, headrace.store.sections['quality:diabetes@1'].pairs.length]")
