@@ -377,7 +377,6 @@ class Sender:
                     logger.warning("events are buffered until a server takes them: %s", error)
                 self.buffer.failed(error, time.monotonic())
                 self._spill_due = True
-            self._tell()
             return False
         with self._lock:
             now = time.monotonic()

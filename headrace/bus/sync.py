@@ -39,11 +39,14 @@ class Link:
     def publish(self, call: PublishCall, meanwhile: Callable[[], None] | None = None) -> Accepted:
         """One batch of one producer; safe to repeat with the same arguments. See publish.lua.
 
-        `meanwhile` is called while the server works on it, perhaps to `prepare` the next one.
+        `meanwhile` is called while the server works on it, perhaps to `prepare` the next one; a cluster's client, which
+        sends and waits in one, has it called before.
         """
         import redis.exceptions as redis_errors
 
         if not self._lanes.direct:
+            if meanwhile:
+                meanwhile()
             return publish_reply(call, self._call(self._request(call), call.channel))
         ready, self._ready = self._ready, None
         packed = ready[1] if ready and ready[0] is call else _packed(self._request(call))

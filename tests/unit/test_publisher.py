@@ -14,9 +14,11 @@ import fakeredis
 import pytest
 
 from headrace.bus import Bus
+from headrace.bus.lanes import SyncLanes
+from headrace.bus.scripts import PublishCall
 from headrace.bus.sync import Link
 from headrace.channels import LABELS, REQUESTS, WORKERS
-from headrace.codec import decode
+from headrace.codec import decode, encode
 from headrace.errors import (
     BusError,
     CodecError,
@@ -233,6 +235,15 @@ def test_a_lost_reply_doubles_nothing(publisher: Publisher, settings: Settings) 
             publisher.publish("custom", metrics(500, start=start))
             publisher.flush()
     assert steps(log(settings, "custom")) == list(range(1_500))
+
+
+def test_what_is_done_meanwhile_is_done_over_a_cluster_too(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client sends and waits in one. Who waits for room is told meanwhile, and not after the last batch."""
+    monkeypatch.setattr(SyncLanes, "direct", property(lambda _: False))
+    found: list[int] = []
+    call = PublishCall("custom", 0, "p", 1, [encode(metrics(1)[0])])
+    Link(settings).publish(call, lambda: found.append(len(entries(settings, "custom"))))
+    assert (found, len(entries(settings, "custom"))) == ([0], 1)
 
 
 def test_closing_without_a_server_says_what_was_not_sent(
