@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks import contest, latency
@@ -52,15 +53,17 @@ def run(stage: Stage, size: Size) -> Result:
                 caller.ask(do="closed", port=port, path=PATH, requests=CALLERS, callers=CALLERS)
                 found = caller.ask(do="open", port=port, path=PATH, times=times)
                 ways[steady].append(_measures(found))
-                notes += [f"not answered in round {turn + 1}: {n}, {why}" for why, n in found["errors"].items()]
+                notes += _unanswered(found)
                 found = caller.ask(do="closed", port=port, path=PATH, requests=size.requests, callers=CALLERS)
                 ways[ours].append(_measures(found))
+                notes += _unanswered(found)
             if size != TINY:
                 try:
                     ways.setdefault(BENTO, []).append(_bento(stage, caller, size))
                 except AbsentError as absent:
                     ways.pop(BENTO, None)
-                    notes = [*(note for note in notes if note != str(absent)), str(absent)]
+                    if str(absent) not in notes:
+                        notes.append(str(absent))
     return Result(
         "http",
         f"One gateway process, one scorer. {size.rate:,.0f} single-row requests a second for {size.seconds:g} s, open "
@@ -81,6 +84,10 @@ def _bento(stage: Stage, caller: Actor, size: Size) -> Round:
         found = caller.ask(do="closed", port=port, path="/score", requests=size.requests // 2, callers=CALLERS)
         rival.ask(do="finish")
     return _measures(found)
+
+
+def _unanswered(found: dict[str, Any]) -> list[str]:
+    return [f"not answered in one of the rounds: {n} requests, {why}" for why, n in found["errors"].items()]
 
 
 def _measures(found: Round) -> Round:
