@@ -25,6 +25,7 @@ WIDTHS = (320, 390, 768, 1024, 1280)
 TALL = 2600
 CONTRAST = ["color-contrast", "link-in-text-block"]
 """Rules that what a theme changes can break: its colours. All others hold in both themes or in none."""
+ALL_CARDS = "Object.values(headrace.pages.PAGE.cards ?? {}).map((card) => card(true)).length"
 GROUND = "getComputedStyle(document.body).backgroundColor"
 AUDIT = """async (rules) => {
   const only = rules ? { runOnly: { type: "rule", values: rules } } : {};
@@ -59,11 +60,12 @@ async def test_every_page_is_accessible_in_both_themes_and_as_wide_as_the_window
     await tools.send("Page.setBypassCSP", {"enabled": True})
     await page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
     found: dict[tuple[str, str | int], Any] = {}
+    cards: dict[str, int] = {}
     for name in NAMES:
         await show(page, name)
         await settled(page)
         # A card that a choice hides may be drawn once more before it goes.
-        await script(page, f"Object.values(headrace.pages[{name!r}]?.cards ?? {{}}).forEach((card) => card(true))")
+        cards[name] = await script(page, ALL_CARDS.replace("PAGE", name))
         found[name, "dark"] = await page.evaluate(AUDIT)
         ground = await script(page, GROUND)
         await page.emulate_media(color_scheme="light")
@@ -76,6 +78,7 @@ async def test_every_page_is_accessible_in_both_themes_and_as_wide_as_the_window
         await page.emulate_media(color_scheme="dark")
         await page.set_viewport_size({"width": 1440, "height": TALL})
     assert {where: what for where, what in found.items() if what} == {}
+    assert {name for name, drawn in cards.items() if drawn > 3} == {"overview", "training", "models", "queues"}
 
 
 async def test_the_page_that_is_up_is_in_view_in_the_navigation_of_a_phone(served: StoryPage, opened: Opens) -> None:
