@@ -74,7 +74,8 @@
 
   const el = (...words) => headrace.draw.element(...words);
   const cell = (...words) => headrace.tables.cell(...words);
-  const emptied = (card, empty) => headrace.draw.mark(byId(card), "empty", empty ? "yes" : "");
+  /** Whether a card has nothing to show; before the version that was chosen is known, it says nothing of that. */
+  const emptied = (card, empty) => headrace.draw.mark(byId(card), "empty", empty && (quality() || !chosen()) ? "yes" : "");
 
   /** Draw the chart of a card, and its legend if it has one. `news` is anything that tells one set of values from the next. */
   function drawLines(card, traces, entries, news, force, empty, x = shownRange()) {

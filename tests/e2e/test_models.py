@@ -27,6 +27,16 @@ TALL = 3200
 CLASSES = ("model-rate", "model-latency", "model-mix", "model-accuracy", "model-reliability")
 VALUES = ("model-rate", "model-latency", "model-mae", "model-r2", "model-scatter")
 
+AT_FIRST = """(() => {
+  const known = headrace.store.sections;
+  headrace.store.sections = { models: known.models };
+  const drawn = Object.keys(headrace.pages.models.cards).filter((name) => name.startsWith("model-"));
+  drawn.forEach((name) => headrace.pages.models.cards[name](true));
+  const empty = drawn.filter((name) => document.getElementById(name).dataset.empty === "yes");
+  headrace.store.sections = known;
+  return [drawn.length, empty];
+})()"""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StoryPage]:
@@ -130,6 +140,14 @@ async def test_a_regression_has_errors_residuals_and_a_scatter_and_is_chosen_in_
     await expect(page.locator("#rows-worst tr")).to_have_count(12)
     await expect(page.locator("#versions-why")).to_contain_text("HEADRACE_MODELS")
     await expect(page.locator("#rollback")).to_be_disabled()
+
+
+async def test_before_a_version_is_known_no_card_says_that_it_has_nothing(served: StoryPage, opened: Opens) -> None:
+    page = await opened(f"{served.url}models", height=TALL)
+    await live(page)
+    drawn, empty = await script(page, AT_FIRST)
+    assert drawn > 10
+    assert empty == []
 
 
 async def test_promote_and_rollback_ask_first_and_say_what_came_of_it(served: StoryPage, opened: Opens) -> None:
