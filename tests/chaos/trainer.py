@@ -1,8 +1,8 @@
 """A process that trains, so to speak: a loop of steps that take some time, each one logged.
 
-Reads one JSON line: {"steps": how many, "step_ms": how long each takes, "name": of the run}. Prints, ten times a second
-and at its end, {"run", "step", "dropped", "slowdown", "done"}. `slowdown` is the time of a step that is logged over
-that of one that is not, each the median of blocks that alternate.
+Reads one JSON line: {"steps": how many, "step_ms": how long each takes at first, "name": of the run}. Prints, ten times
+a second and at its end, {"run", "step", "dropped", "slowdown", "done"}. `slowdown` is the time of a step that is logged
+over that of one that is not, each the median of blocks that alternate.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from headrace.publisher import Publisher, Run
 from headrace.settings import Settings
 
 BLOCK = 20
+CALIBRATION = 100_000
 CLOSE_S = 1.0
 SPEAK_S = 0.1
 
 
 def main() -> None:
     asked: dict[str, Any] = json.loads(sys.stdin.readline())
-    steps, step_s = int(asked["steps"]), asked["step_ms"] / 1000
+    steps, turns = int(asked["steps"]), turns_of(asked["step_ms"] / 1000)
     logged: list[float] = []
     plain: list[float] = []
     publisher = Publisher(Settings.load())
@@ -31,11 +32,11 @@ def main() -> None:
     with Run(asked["name"], publisher=publisher, total_steps=steps) as run:
         step = 0
         while step < steps:
-            plain.append(block(step_s))
+            plain.append(block(turns))
             began = time.perf_counter()
             for _ in range(BLOCK):
                 step += 1
-                work(step_s)
+                work(turns)
                 run.log(step=step, loss=1.0 / step)
             logged.append(time.perf_counter() - began)
             if time.monotonic() - spoke_at > SPEAK_S:
@@ -45,18 +46,24 @@ def main() -> None:
     say(publisher, run, step, median(logged) / median(plain), done=True)
 
 
-def block(step_s: float) -> float:
+def block(turns: int) -> float:
     """The time of a block of steps that are not logged."""
     began = time.perf_counter()
     for _ in range(BLOCK):
-        work(step_s)
+        work(turns)
     return time.perf_counter() - began
 
 
-def work(seconds: float) -> None:
-    """Keep the processor for so long, as a step of training does."""
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
+def turns_of(seconds: float) -> int:
+    """How much work takes so long. A step is always the same work, so that one who takes the processor away shows."""
+    began = time.perf_counter()
+    work(CALIBRATION)
+    return max(1, int(CALIBRATION * seconds / (time.perf_counter() - began)))
+
+
+def work(turns: int) -> None:
+    """A step of training."""
+    for _ in range(turns):
         sum(range(50))
 
 
