@@ -37,6 +37,19 @@ AT_FIRST = """(() => {
   return [drawn.length, empty];
 })()"""
 
+LOOKED_UP = """(() => {
+  const known = headrace.store.sections;
+  const rows = () => document.querySelectorAll("#rows-worst tr").length;
+  const seen = () => [rows(), document.getElementById("model-versions").getBoundingClientRect().top];
+  const after = seen();
+  const worst = Object.keys(known).find((name) => name.startsWith("worst:"));
+  headrace.store.sections = Object.fromEntries(Object.entries(known).filter(([name]) => name !== worst));
+  headrace.pages.models.cards["model-worst"](true);
+  const before = seen();
+  headrace.store.sections = known;
+  return [before, after, document.getElementById("more-worst").textContent];
+})()"""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StoryPage]:
@@ -148,6 +161,15 @@ async def test_before_a_version_is_known_no_card_says_that_it_has_nothing(served
     drawn, empty = await script(page, AT_FIRST)
     assert drawn > 10
     assert empty == []
+
+
+async def test_mistakes_that_are_still_looked_for_have_their_room(served: StoryPage, opened: Opens) -> None:
+    page = await opened(f"{served.url}models", height=TALL)
+    await live(page)
+    await expect(page.locator("#rows-worst tr")).to_have_count(12)
+    before, after, said = await script(page, LOOKED_UP)
+    assert (before[0], after[0], said) == (0, 12, "Looking for them …")
+    assert before[1] == after[1], "what is below moves when they are found: a click there is lost"
 
 
 async def test_promote_and_rollback_ask_first_and_say_what_came_of_it(served: StoryPage, opened: Opens) -> None:
