@@ -114,6 +114,7 @@ async def test_tiles_cards_and_rows_lead_to_their_pages_with_what_was_chosen(ser
     await page.locator("#rows-runs tr:first-child a").click()
     await expect(page).to_have_url(re.compile(r"/training\?(?=.*run=)(?=.*window=300)"))
     await show(page, "overview")
+    await expect(page.locator("#title-models a")).to_have_attribute("href", re.compile("model="))
     await page.locator("#title-models a").click()
     await expect(page).to_have_url(re.compile(r"/models\?(?=.*model=digits%403)(?=.*window=300)"))
     assert await script(page, "window.sameDocument") is True
