@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.actor import serve
+from benchmarks.loop import lost
 from benchmarks.stage import digits
+from headrace.errors import BusError
 from headrace.publisher.publisher import Publisher
 from headrace.publisher.run import Run
 from headrace.settings import Settings
@@ -48,7 +54,7 @@ class Learner:
             rows *= 2
 
     def train(self, how: str, url: str, prefix: str, spill: str, rows: int, steps: int) -> dict[str, Any]:
-        """So many steps of so many rows; `how`: `bare`, or with a run that logs each step, `alive` or `dead`."""
+        """So many steps of so many rows; `how`: `bare`, or `alive` with a run that logs each step."""
         gc.collect()
         if how == "bare":
             wall_s, cpu_s = time.perf_counter(), time.process_time()
@@ -63,7 +69,42 @@ class Learner:
             return {"wall_s": time.perf_counter() - wall_s, "cpu_s": time.process_time() - cpu_s}
         finally:
             run.finish()
-            publisher.close(0.2 if how == "dead" else 10.0)
+            publisher.close(10.0)
+
+    def pay(self, url: str, prefix: str, spill: str, rows: int, seconds: float) -> dict[str, float]:
+        """What steps that are logged lose, see `loop.lost`; microseconds."""
+        publisher = Publisher(Settings(redis_url=url, prefix=prefix, spill=Path(spill)))
+        run = Run("bench", publisher=publisher)
+        run.log(step=0, loss=0.0, rows=0)
+        fits: list[float] = []
+        logs: list[float] = []
+        busy: list[bool] = []
+        learner, clock, used = self._learner, time.perf_counter_ns, _sending()
+        gc.collect()
+        gc.disable()
+        try:
+            step = at = 0
+            until = time.monotonic() + seconds
+            before = used()
+            while time.monotonic() < until:
+                step += 1
+                began = clock()
+                learner.partial_fit(self._rows[at : at + rows], self._labels[at : at + rows])
+                fitted = clock()
+                run.log(step=step, loss=0.5, rows=step * rows)
+                logged = clock()
+                now = used()
+                fits.append((fitted - began) / 1000)
+                logs.append((logged - fitted) / 1000)
+                busy.append(now != before)
+                before = now
+                at = at + rows if at + 2 * rows <= POOL else 0
+            return lost(fits, logs, busy)
+        finally:
+            gc.enable()
+            run.finish()
+            with suppress(BusError):  # no server took it all
+                publisher.close(0.2)
 
     def _learn(self, rows: int, steps: int, run: Run | None) -> None:
         learner, at = self._learner, 0
@@ -72,6 +113,13 @@ class Learner:
             if run is not None:
                 run.log(step=step, loss=0.5, rows=step * rows)
             at = at + rows if at + 2 * rows <= POOL else 0
+
+
+def _sending() -> Callable[[], int]:
+    """Tells the processor time of the thread that sends."""
+    thread = next(one for one in threading.enumerate() if one.name == "headrace-publisher")
+    assert thread.ident is not None
+    return partial(time.clock_gettime_ns, time.pthread_getcpuclockid(thread.ident))
 
 
 if __name__ == "__main__":

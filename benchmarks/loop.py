@@ -1,66 +1,122 @@
-"""What a training loop that logs 1,000 times a second loses of its speed."""
+"""What a training loop loses of its speed by logging each step.
+
+Two runs of one loop on a machine that others use differ by more than the loss in question. So it is told from the steps
+themselves: what `run.log` took in each, and how much longer those steps took during which the thread that sends was at
+work than their neighbours a few milliseconds away.
+"""
 
 from __future__ import annotations
 
+import math
+import statistics
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.actor import Actor
 from benchmarks.samples import Result, way
 from benchmarks.stage import Stage
+from headrace.embedded import EmbeddedServer, EmbeddedSettings
 from headrace.embedded.probe import free_port
 
 REFERENCE = "partial_fit alone"
-WAYS = {REFERENCE: "bare", "with run.log each step": "alive", "with run.log each step, no server": "dead"}
-STEP_S = 0.001
+SERVERS = {"alive": "a server", "dead": "no server", "back": "a server that dies and comes back"}
+STEPS_S = (0.001, 0.005)
+BESIDE = 6
+"""So many steps before and after are neighbours."""
+SPARED = 0.05
+"""The share of the shortest and of the longest that a mean leaves out: a step that something else held up for long."""
 
 Round = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """`steps` in each round."""
+    """Each way learns for so long in each round."""
 
-    steps: int
+    seconds: float
     rounds: int
 
 
-FULL = Size(2_000, 15)
-QUICK = Size(500, 3)
-TINY = Size(20, 1)
+FULL = Size(16.0, 3)
+QUICK = Size(3.0, 1)
+TINY = Size(0.5, 1)
 
 
 def run(stage: Stage, size: Size) -> Result:
-    """Steps of a millisecond: alone, logged, and logged with nobody there."""
-    ways: dict[str, list[Round]] = {name: [] for name in WAYS}
+    """Short and longer steps: alone, logged, logged with nobody there, and with a server that is killed meanwhile."""
+    ways: dict[str, list[Round]] = {REFERENCE: []}
     with Actor("learner") as learner:
-        rows = learner.ask(do="calibrate", step_s=STEP_S)["rows"]
-        for turn in range(size.rounds):
-            # The order turns round, so that whatever the loop before left to do falls on each in turn.
-            for name, how in _turned(WAYS, turn):
-                found = trained(stage, learner, how, rows, size.steps)
-                ways[name].append(
-                    {"steps/s": size.steps / found["wall_s"], "CPU us": 1e6 * found["cpu_s"] / size.steps}
-                )
+        for _ in range(size.rounds):
+            for step_s in STEPS_S:
+                rows = learner.ask(do="calibrate", step_s=step_s)["rows"]
+                for server, shown in SERVERS.items():
+                    paid = _paying(stage, learner, server, rows, size.seconds)
+                    ways.setdefault(f"run.log after {1000 * step_s:g} ms, {shown}", []).append(paid)
+            ways[REFERENCE].append(
+                {"speed %": 100.0, "step us": math.nan, "run.log us": math.nan, "sending us": math.nan}
+            )
     return Result(
         "loop",
-        f"{size.steps:,} steps of partial_fit that take about a millisecond each ({rows:,} rows of digits, one BLAS "
-        "thread), and the same with one run.log of two metrics a step. A ratio of 0.99 is a loss of 1 %. CPU is that "
-        f"of the whole process, the sending thread included. {size.rounds} rounds, taking turns.",
+        "Steps of partial_fit (digits, one BLAS thread) with one run.log of two metrics after each, for "
+        f"{size.seconds:g} s; the server that dies is away for half of that. Speed is what is left of a step's time "
+        "after that of run.log and of sending. Sending: how much longer steps took during which the sending thread was "
+        f"at work than the median of their neighbours. Means leave out the {SPARED:.0%} of least and of most. "
+        f"{size.rounds} rounds, taking turns.",
         REFERENCE,
         [way(name, rounds, ways[REFERENCE]) for name, rounds in ways.items()],
     )
 
 
-def trained(stage: Stage, learner: Actor, how: str, rows: int, steps: int) -> dict[str, Any]:
-    """One round of training, on clean ground."""
+def _paying(stage: Stage, learner: Actor, server: str, rows: int, seconds: float) -> Round:
     settings = stage.fresh()
-    url = f"redis://127.0.0.1:{free_port()}/0" if how == "dead" else settings.redis_url
+    words = {"prefix": settings.prefix, "spill": str(stage.folder / settings.prefix), "rows": rows, "seconds": seconds}
+    if server != "back":
+        url = f"redis://127.0.0.1:{free_port()}/0" if server == "dead" else settings.redis_url
+        return learner.ask(do="pay", url=url, **words)
+    with EmbeddedServer(EmbeddedSettings(appendfsync="everysec")) as own:
+        learner.tell(do="pay", url=own.url, **words)
+        for _ in range(2):
+            time.sleep(seconds / 8)
+            own.kill()
+            time.sleep(seconds / 4)
+            own.restart()
+        return learner.answer()
+
+
+def lost(fits: Sequence[float], logs: Sequence[float], busy: Sequence[bool]) -> Round:
+    """What steps lose, from the time of each, that of its `run.log`, and whether the sending thread was at work in it.
+
+    All times in one unit; `run.log` and `sending` are per step.
+    """
+    extra: list[float] = []
+    at = 0
+    while at < len(fits):
+        if not busy[at]:
+            at += 1
+            continue
+        begin = at
+        while at < len(fits) and busy[at]:
+            at += 1
+        around = (*range(max(0, begin - BESIDE), begin), *range(at, min(len(fits), at + BESIDE)))
+        beside = [fits[one] for one in around if not busy[one]]
+        if len(beside) >= BESIDE:
+            extra.append(sum(fits[begin:at]) - (at - begin) * statistics.median(beside))
+    step, log = statistics.median(fits), _mean(logs)
+    sending = _mean(extra) * len(extra) / len(fits) if extra else 0.0
+    return {"speed %": 100 * (1 - (log + sending) / step), "step us": step, "run.log us": log, "sending us": sending}
+
+
+def _mean(samples: Sequence[float]) -> float:
+    spared = int(SPARED * len(samples))
+    return statistics.fmean(sorted(samples)[spared : len(samples) - spared])
+
+
+def trained(stage: Stage, learner: Actor, how: str, rows: int, steps: int) -> dict[str, Any]:
+    """One round of training on clean ground, timed as a whole: `bare`, or `alive` with a run that logs each step."""
+    settings = stage.fresh()
     spill = str(stage.folder / settings.prefix)
-    return learner.ask(do="train", how=how, url=url, prefix=settings.prefix, spill=spill, rows=rows, steps=steps)
-
-
-def _turned(ways: dict[str, str], turn: int) -> list[tuple[str, str]]:
-    listed = list(ways.items())
-    at = turn % len(listed)
-    return listed[at:] + listed[:at]
+    return learner.ask(
+        do="train", how=how, url=settings.redis_url, prefix=settings.prefix, spill=spill, rows=rows, steps=steps
+    )

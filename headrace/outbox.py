@@ -19,9 +19,10 @@ Pure: times and answers come in, publish calls come out. Times are seconds of a 
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from itertools import islice
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from headrace.channels import RUNS
@@ -56,9 +57,16 @@ OVERHEAD_BYTES = 100
 """What an event costs in memory beside its payload."""
 FAILED = Backoff(50, 2_000)
 FULL = Backoff(50, 1_000)
-PACE = 10
+PACE = 40
 """Batches of runs follow each other no sooner than so many times `linger_ms`: each takes time from the training in its
 process, and nobody looks at runs more often than a few times a second."""
+
+
+def _fitting(payloads: Sequence[bytes]) -> int:
+    """How many of the first ones make a batch: as many as the aim for its size allows, and one at least."""
+    if sum(map(len, payloads)) <= BATCH_BYTES:
+        return len(payloads)
+    return max(1, bisect_right(list(accumulate(map(len, payloads))), BATCH_BYTES))
 
 
 class Outbox:
@@ -127,15 +135,27 @@ class Outbox:
             if droppable:
                 self.dropped[kind] += 1
             return False
-        if not self._firm and not self._spare:
-            self._due_at = now + self._linger_s
-            if self._answered_at is not None:
-                self._due_at = max(self._due_at, self._answered_at + self._pace_s)
+        self._linger(now)
         self._order += 1
         (self._spare if droppable else self._firm).append((self._order, payload, kind, ticket, droppable))
         self._waiting_bytes += size
         self.waiting += 1
         return True
+
+    def offer_all(self, payloads: Sequence[bytes], kind: str, now: float) -> None:
+        """Take droppable events of one type; as `offer` does with each, in a tenth of the time."""
+        size = sum(map(len, payloads)) + len(payloads) * OVERHEAD_BYTES
+        if self.waiting + len(payloads) > self._limit_events or self._waiting_bytes + size > self._limit_bytes:
+            for payload in payloads:
+                self.offer(payload, kind, now, droppable=True)
+            return
+        self._linger(now)
+        self._spare.extend(
+            [(order, payload, kind, None, True) for order, payload in enumerate(payloads, self._order + 1)]
+        )
+        self._order += len(payloads)
+        self._waiting_bytes += size
+        self.waiting += len(payloads)
 
     def hurry(self, now: float) -> None:
         """Send what waits without lingering."""
@@ -223,6 +243,13 @@ class Outbox:
         self._under_way = None
         return numbered + [Leftover("", 0, item[1], item[2], item[4]) for item in fresh]
 
+    def _linger(self, now: float) -> None:
+        """An event comes: the first one begins to wait for company."""
+        if not self._firm and not self._spare:
+            self._due_at = now + self._linger_s
+            if self._answered_at is not None:
+                self._due_at = max(self._due_at, self._answered_at + self._pace_s)
+
     def _make_room(self, size: int) -> bool:
         while self.waiting >= self._limit_events or self._waiting_bytes + size > self._limit_bytes:
             if self._spare:
@@ -242,23 +269,26 @@ class Outbox:
 
     def _batch(self, skip: int) -> list[bytes]:
         """A batch of the numbered events behind the first `skip`; waiting ones join them, in order of arrival."""
-        firm, spare, numbered = self._firm, self._spare, self._numbered
-        events: list[bytes] = []
-        size = 0
-        for item in islice(numbered, skip, skip + self._batch_events):
-            size += len(item[1])
-            if events and size > BATCH_BYTES:
-                return events
-            events.append(item[1])
-        while len(events) < self._batch_events and (firm or spare):
-            lane = firm if not spare or (firm and firm[0][0] < spare[0][0]) else spare
-            size += len(lane[0][1])
-            if events and size > BATCH_BYTES:
-                break
-            item = lane.popleft()
-            numbered.append(item)
-            events.append(item[1])
-        return events
+        numbered = self._numbered
+        events = [item[1] for item in islice(numbered, skip, skip + self._batch_events)]
+        fresh = self._oldest(self._batch_events - len(events))
+        events += [item[1] for item in fresh]
+        fits = _fitting(events)
+        for item in reversed(fresh[max(0, fits - len(events) + len(fresh)) :]):
+            (self._spare if item[4] else self._firm).appendleft(item)
+            fresh.pop()
+        numbered.extend(fresh)
+        return events[:fits]
+
+    def _oldest(self, most: int) -> list[_Item]:
+        """Take up to so many events that have no number yet, in order of arrival."""
+        firm, spare = self._firm, self._spare
+        found: list[_Item] = []
+        while firm and spare and len(found) < most:
+            found.append((firm if firm[0][0] < spare[0][0] else spare).popleft())
+        lane = firm or spare
+        found += [lane.popleft() for _ in range(min(most - len(found), len(lane)))]
+        return found
 
     def _call(self, events: Sequence[bytes]) -> PublishCall:
         self._under_way = self._new_call(self._first, events)

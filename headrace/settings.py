@@ -69,7 +69,7 @@ class Settings:
     """What `publish` does when the buffer is full: `block`, `raise` or `drop`; runs always drop (metrics first)."""
     linger_ms: int = 5
     """Longest time a publisher gathers events before it sends them; a full batch or a flush goes at once. Events of
-    runs that keep coming are gathered ten times as long."""
+    runs that keep coming are gathered forty times as long."""
     batch_events: int = 500
     """Most events of one publish call: such a call holds the server for about a millisecond."""
     resend_s: float = 5.0

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from headrace.channels import LABELS, WORKERS, Names, checked
+from headrace.channels import LABELS, RUNS, WORKERS, Names, checked
 from headrace.clocks import AGREES, Estimate, ServerClock
 from headrace.codec import decode, encode
 from headrace.errors import BusError, EventError, FullError, HeadraceError, UnavailableError
@@ -24,6 +25,7 @@ from headrace.settings import Settings
 if TYPE_CHECKING:
     from headrace.bus.scripts import Accepted, PublishCall
 
+METRICS = "run.metrics"
 REPORT_S = 1.0
 """Shortest time between two reports of dropped events."""
 
@@ -65,21 +67,31 @@ class Buffer:
         """
         given = decode(event) if isinstance(event, bytes) else event
         whole = stamped(given, self.source)
-        payload = event if isinstance(event, bytes) and whole is given else encode(whole, self.settings.codec)
+        payload = self.pack(whole, event if isinstance(event, bytes) and whole is given else None)
         kind: str = whole.__struct_config__.tag  # type: ignore[assignment]
-        if len(payload) > self.settings.event_limit_bytes:
-            raise EventError(
-                f"this {kind} of {len(payload)} bytes cannot be published: the limit is "
-                f"{self.settings.event_limit_bytes} (HEADRACE_EVENT_LIMIT_BYTES). Send fewer rows an event"
-            )
         if self.names.partitions == 1:
             return Sealed(channel, 0, payload, kind)
         return Sealed(channel, self._partition(channel, whole), payload, kind)
+
+    def pack(self, event: Event, payload: bytes | None = None) -> bytes:
+        """The bytes of a stamped event, those given if any. Raises EventError or CodecError for what cannot be sent."""
+        payload = payload or encode(event, self.settings.codec)
+        if len(payload) > self.settings.event_limit_bytes:
+            raise EventError(
+                f"this {event.__struct_config__.tag} of {len(payload)} bytes cannot be published: the limit is "
+                f"{self.settings.event_limit_bytes} (HEADRACE_EVENT_LIMIT_BYTES). Send fewer rows an event"
+            )
+        return payload
 
     def offer(self, sealed: Sealed, now: float, *, droppable: bool = False, ticket: Ticket | None = None) -> bool:
         """Take an event, or answer False for want of room."""
         outbox = self._outboxes.get((sealed.channel, sealed.partition)) or self._open(sealed.channel, sealed.partition)
         return outbox.offer(sealed.payload, sealed.kind, now, droppable=droppable, ticket=ticket)
+
+    def offer_metrics(self, payloads: Sequence[bytes], now: float) -> None:
+        """Take packed metrics of runs; without room the oldest are dropped and counted."""
+        outbox = self._outboxes.get((RUNS, 0)) or self._open(RUNS, 0)
+        outbox.offer_all(payloads, METRICS, now)
 
     def drop(self, kind: str, count: int = 1) -> None:
         """Count events that were given up before they came here."""

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 
 from headrace.events import RunAlive, RunCandidate, RunFinished, RunStarted, Scalar, new_id
 from headrace.publisher.publisher import Publisher, shared
-from headrace.publisher.sender import logger
+from headrace.publisher.sender import CROWD, logger
 from headrace.settings import Settings
 
 ERROR_CHARS = 2_000
@@ -79,6 +79,7 @@ class Run:
         """Values that were not numbers, by metric."""
         self._sender = self.publisher.sender
         self._limit = self.publisher.settings.buffer_events
+        self._crowd = min(self._limit, CROWD)
         self._pid = os.getpid()
         self._began = time.monotonic()
         self._open = True
@@ -127,8 +128,8 @@ class Run:
             self._steps = step
         sender = self._sender
         logged = sender.logged
-        if len(logged) >= self._limit:
-            self._overrun(logged)
+        if len(logged) >= self._crowd:
+            self._crowded(logged)
         logged.append((self.id, self.rank, step, values, time.time(), self.summary))
         if sender.asleep:
             sender.rouse()
@@ -234,7 +235,11 @@ class Run:
         """The process ends and nobody has said how the run did."""
         self.finish("crashed", "the process ended before the run was finished")
 
-    def _overrun(self, logged: Any) -> None:
+    def _crowded(self, logged: Any) -> None:
+        """More than the background thread should leave lying: wake it, and without room drop the oldest."""
+        self._sender.rouse()
+        if len(logged) < self._limit:
+            return
         try:
             logged.popleft()
             self._sender.overrun += 1

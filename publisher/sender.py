@@ -4,7 +4,8 @@
     Run.log ──> deque, no lock ──┴──> thread ──> link ──> server
 
 The thread starts with the first event, once a process: a forked child begins with an empty buffer and a new producer.
-While events keep coming it looks every `linger_ms`; after a pause it sleeps until the next event wakes it.
+While events keep coming it looks every `linger_ms`, and forty times as rarely while only runs log: each look takes
+time from the training. After a pause it sleeps until the next event wakes it.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from headrace.channels import RUNS
 from headrace.errors import BusError, FullError, HeadraceError
 from headrace.events import Event, RunMetrics, new_id
-from headrace.outbox import Leftover, Ticket
+from headrace.outbox import PACE, Leftover, Ticket
 from headrace.positions import Handle
 from headrace.publisher import lifetime
-from headrace.publisher.buffer import Buffer, Sealed
+from headrace.publisher.buffer import METRICS, Buffer, Sealed
 from headrace.publisher.spill import KINDS, Spill
 from headrace.settings import Settings
 
@@ -37,6 +38,10 @@ ALIVE_S = 5.0
 """How often a run says that it is alive."""
 QUIET_S = 0.1
 """How long after the last event the thread goes on looking by itself."""
+DOZE_S = 0.2
+"""Longest time between two looks while runs log."""
+CROWD = 1_000
+"""So many logged metrics wake the thread between two looks."""
 GATHER = 5_000
 """Most metrics taken over in one turn, which bounds how long the lock is held."""
 OF_RUNS = KINDS | {"run.candidate"}
@@ -85,6 +90,8 @@ class Sender:
         """Whether the thread must be woken, or started, for new events to be seen."""
         self._has_alarm = False
         """Whether the thread sleeps until it has to ask if what was accepted is still there."""
+        self._dozes = False
+        """Whether the thread looks seldom, as nobody but runs had anything to say lately."""
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._waiters = 0
@@ -135,7 +142,7 @@ class Sender:
                 self._news = urgent = full = self.buffer.waiting > 0
             if self._has_alarm and not urgent:
                 return
-        if urgent or full or self.asleep:
+        if urgent or full or self.asleep or self._dozes:
             self.rouse()
 
     def record(self, event: Event, *, droppable: bool = False, urgent: bool = False) -> None:
@@ -172,7 +179,8 @@ class Sender:
         if self._thread is None and not self.closed:
             with self._lock:
                 self._start()
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
 
     def open_run(self, run: Live) -> None:
         with self._lock:
@@ -275,22 +283,23 @@ class Sender:
     def _gather(self, now: float, most: int = GATHER) -> bool:
         """Turn what `Run.log` left into events."""
         overrun, self.overrun = self.overrun, 0
-        self.buffer.drop("run.metrics", overrun)
+        self.buffer.drop(METRICS, overrun)
         logged, buffer, source = self.logged, self.buffer, self.buffer.source
-        taken = min(len(logged), most)
-        for _ in range(taken):
-            run, rank, step, metrics, at, summary = logged.popleft()
-            event = RunMetrics(id=new_id(), source=source, time=at, run=run, step=step, metrics=metrics, rank=rank)
+        taken = [logged.popleft() for _ in range(min(len(logged), most))]
+        payloads: list[bytes] = []
+        for run, rank, step, metrics, at, summary in taken:
             summary.update(metrics)
-            if self.closed:
-                buffer.drop("run.metrics")
-                continue
+            event = RunMetrics(id=new_id(), source=source, time=at, run=run, step=step, metrics=metrics, rank=rank)
             try:
-                buffer.offer(buffer.seal(RUNS, event), now, droppable=True)
+                payloads.append(buffer.pack(event))
             except (HeadraceError, TypeError, ValueError) as error:
-                buffer.drop("run.metrics")
+                buffer.drop(METRICS)
                 self._warn_once("metrics", f"metrics of a run were dropped: {error}")
-        return taken > 0
+        if self.closed:
+            buffer.drop(METRICS, len(payloads))
+        elif payloads:
+            buffer.offer_metrics(payloads, now)
+        return bool(taken)
 
     def _spill_or_drop(self, sealed: Sealed) -> None:
         item = (sealed.channel, sealed.partition, Leftover("", 0, sealed.payload, sealed.kind, False))
@@ -332,18 +341,22 @@ class Sender:
     def _work(self) -> None:
         with suppress(Exception):  # a fault shows again, and is told, at the first call
             _ = self.link
-        quiet_since = time.monotonic()
+        linger_s = self.settings.linger_ms / 1000
+        busy_at = heard_at = time.monotonic()
+        rested = False
         while not self._stopping:
             self._wake.clear()
             with self._lock:
                 now = time.monotonic()
-                if self._news or self.logged:
-                    quiet_since = now
+                if self._news:
+                    busy_at = heard_at = now
                 self._news = False
-                self._gather(now)
+                if self._gather(now):
+                    heard_at = now
                 self._say_alive(now)
-                if self._waiters:
+                if self._waiters or rested:  # what was logged meanwhile has waited for company
                     self.buffer.hurry(now)
+                rested = False
                 call = self.buffer.next_call(now)
                 wake_at = self.buffer.wake_at() if call is None else now
                 if self._runs:
@@ -356,9 +369,11 @@ class Sender:
             if self._warm:
                 self.buffer.clock.ask(now, self.link.time)
             left = None if wake_at is None else max(0.0, wake_at - now)
-            if now - quiet_since < QUIET_S:
-                linger_s = self.settings.linger_ms / 1000
-                self._wake.wait(linger_s if left is None else min(left, linger_s))
+            if now - heard_at < QUIET_S:
+                self._dozes = now - busy_at >= QUIET_S
+                look_s = min(PACE * linger_s, DOZE_S) if self._dozes and not self._news else linger_s
+                rested = not self._wake.wait(look_s if left is None else min(left, look_s)) and self._dozes
+                self._dozes = False
             else:
                 self.asleep, self._has_alarm = True, left is not None
                 if not (self.logged or self._news):

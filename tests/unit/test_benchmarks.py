@@ -7,6 +7,7 @@ environment was made, which only a full run of the benchmarks does.
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 from benchmarks import environment, parts
 from benchmarks.__main__ import LOOK, NAMES
+from benchmarks.loop import lost
 from benchmarks.parts import Part
 from benchmarks.plot import Panel, short, svg
 from benchmarks.samples import Result, merged, way
@@ -35,7 +37,12 @@ EXPECTED = {
     "score": {"bare loop", "headrace", "bare loop, raw structs", "model alone"},
     "scorers": {"1 scorer", "2 scorers"},
     "trees": {"forest, alone", "forest, headrace", "boosting, alone", "boosting, headrace"},
-    "loop": {"partial_fit alone", "with run.log each step", "with run.log each step, no server"},
+    "loop": {"partial_fit alone"}
+    | {
+        f"run.log after {step}, {server}"
+        for step in ("1 ms", "5 ms")
+        for server in ("a server", "no server", "a server that dies and comes back")
+    },
     "stream": {"partial_fit alone", "headrace"},
     "http": {"headrace, 64 callers", "headrace, 50 a second"},
     "metrics": {"bare loop", "headrace"},
@@ -190,6 +197,19 @@ def test_parts_of_one_table_are_merged_into_it() -> None:
 
 def test_what_does_not_apply_to_a_way_is_left_out() -> None:
     assert way("x", [{"a": 1.0, "b": float("nan")}]).measures["b"] is None
+
+
+def test_what_steps_lose_is_found_under_a_machine_that_slows_down_tenfold() -> None:
+    chance = random.Random(7)
+    fits, busy = [], []
+    for step in range(60_000):
+        slow = 10.0 if step % 1_530 < 100 else 1.0
+        busy.append(step % 200 in (0, 1))
+        fits.append(slow * 1000 * chance.uniform(0.95, 1.05) + 300 * busy[-1])
+    found = lost(fits, [4.0] * len(fits), busy)
+    assert found["run.log us"] == 4.0
+    assert found["sending us"] == pytest.approx(3.0, rel=0.05)
+    assert found["speed %"] == pytest.approx(99.3, abs=0.02)
 
 
 def test_a_drawing_holds_every_point_within_its_bounds() -> None:

@@ -247,6 +247,28 @@ def test_a_full_outbox_refuses_firm_events_and_drops_the_oldest_droppable_ones()
     assert box.dropped == {"run.metrics": 5}
 
 
+@given(st.lists(st.tuples(st.sampled_from(["one", "all", "firm", "send"]), st.integers(1, 9)), max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_many_offered_at_once_are_as_each_by_itself(plan: list[tuple[str, int]]) -> None:
+    together, single, made = outbox(), outbox(), itertools.count()
+    for now, (how, n) in enumerate(plan):
+        payloads = [b"e%d" % next(made) for _ in range(n)]
+        if how == "all":
+            together.offer_all(payloads, "run.metrics", now)
+        for box in (together, single):
+            if how == "send":
+                call = box.next_batch(now)
+                if call is not None:
+                    box.on_accepted(Server().publish(call._replace(first=1, producer="other")), now)
+            elif how != "all" or box is single:
+                for payload in payloads:
+                    box.offer(payload, "run.metrics", now, droppable=how != "firm")
+    assert together.waiting == single.waiting
+    assert together.dropped == single.dropped
+    assert together.wake_at() == single.wake_at()
+    assert together.take_back() == single.take_back()
+
+
 def test_an_event_that_has_a_number_is_not_dropped() -> None:
     box, server = outbox(SMALL.with_(buffer_events=5)), Server()
     for i in range(5):
@@ -279,6 +301,16 @@ def test_a_batch_is_bounded_in_bytes() -> None:
         sizes.append([len(event) for event in call.events])
         box.on_accepted(server.publish(call), 1.0)
     assert sizes == [[700_000], [700_000], [2_000_000], [10]]
+
+
+def test_what_a_batch_has_no_room_for_waits_where_it_was() -> None:
+    box, server, sizes = outbox(), Server(), []
+    for size, droppable in ((400_000, True), (400_000, False), (400_000, True), (1, False), (2, True)):
+        assert box.offer(b"x" * size, "k", 0.0, droppable=droppable)
+    while (call := box.next_batch(1.0)) is not None:
+        sizes.append([len(event) for event in call.events])
+        box.on_accepted(server.publish(call), 1.0)
+    assert sizes == [[400_000, 400_000], [400_000, 1, 2]]
 
 
 def test_tickets_come_back_with_positions_and_again_after_a_power_cut() -> None:

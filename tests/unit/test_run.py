@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import pickle
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from headrace.bus.sync import Link
 from headrace.channels import RUNS, WORKERS
 from headrace.events import (
     AnyEvent,
+    PredictionRequested,
     PublisherReport,
     RunAlive,
     RunCandidate,
@@ -83,6 +85,42 @@ def test_metrics_are_sent_while_the_run_goes_on(publisher: Publisher, settings: 
     with Run("r", publisher=publisher) as run:
         run.log(loss=1.0)
         assert wait_until_sync(lambda: of(RunMetrics, log(settings, RUNS)))
+
+
+def test_while_only_runs_log_the_thread_looks_seldom_and_whoever_publishes_wakes_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "DOZE_S", 60.0)
+    with Publisher(settings.with_(linger_ms=100)) as publisher:
+        run = Run("r", publisher=publisher)
+        publisher.flush()
+        deadline = time.monotonic() + 30
+        while not publisher.sender._dozes and time.monotonic() < deadline:
+            run.log(loss=1.0)
+            time.sleep(0.001)
+        for _ in range(3):
+            run.log(loss=2.0)
+        time.sleep(0.3)
+        assert len(publisher.sender.logged) >= 3, "it looked, though nobody but the run had anything to say"
+        publisher.publish("inference.requests", PredictionRequested(model="m", inputs=[[1.0]]))
+        assert wait_until_sync(lambda: not publisher.sender.logged and not publisher.sender.buffer.waiting)
+        run.finish()
+
+
+def test_many_metrics_between_two_looks_wake_the_thread(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "DOZE_S", 60.0)
+    with Publisher(settings.with_(linger_ms=100)) as publisher:
+        run = Run("r", publisher=publisher)
+        publisher.flush()
+        deadline = time.monotonic() + 30
+        while not publisher.sender._dozes and time.monotonic() < deadline:
+            run.log(loss=1.0)
+            time.sleep(0.001)
+        for _ in range(3 * sender.CROWD):
+            run.log(loss=2.0)
+        assert wait_until_sync(lambda: len(publisher.sender.logged) <= sender.CROWD)
+        run.finish()
+    assert len(of(RunMetrics, log(settings, RUNS))) == run._calls
 
 
 def test_steps_count_on_from_the_last_one(publisher: Publisher) -> None:
