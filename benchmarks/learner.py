@@ -24,7 +24,8 @@ from headrace.settings import Settings
 
 POOL = 200_000
 """Rows in memory that take turns."""
-TRIAL_S = 0.5
+TRIALS, STEPS = 40, 20
+"""How often so many steps are timed: the quickest tells."""
 
 
 class Learner:
@@ -42,16 +43,18 @@ class Learner:
         return await asyncio.to_thread(getattr(self, request.pop("do")), **request)
 
     def calibrate(self, step_s: float) -> dict[str, Any]:
-        """How many rows a step has that takes so long."""
+        """How many rows a step has that takes so long on a machine that nothing slows down just then."""
         rows = 64
         while True:
-            steps = max(5, int(TRIAL_S / 10 / step_s))
-            began = time.perf_counter()
-            self._learn(rows, steps, None)
-            took_s = (time.perf_counter() - began) / steps
-            if took_s >= step_s / 2 or rows >= POOL // 2:
-                return {"rows": max(1, int(rows * min(4.0, step_s / took_s)))}
+            took_s = min(self._timed(rows) for _ in range(TRIALS))
+            if took_s >= step_s / 4 or rows >= POOL // 8:
+                return {"rows": max(1, min(POOL // 4, int(rows * step_s / took_s)))}
             rows *= 2
+
+    def _timed(self, rows: int) -> float:
+        began = time.perf_counter()
+        self._learn(rows, STEPS, None)
+        return (time.perf_counter() - began) / STEPS
 
     def train(self, how: str, url: str, prefix: str, spill: str, rows: int, steps: int) -> dict[str, Any]:
         """So many steps of so many rows; `how`: `bare`, or `alive` with a run that logs each step."""
