@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.actor import serve
-from benchmarks.loop import lost
+from benchmarks.loop import lost, sending
 from benchmarks.stage import digits
 from headrace.errors import BusError
 from headrace.publisher.publisher import Publisher
@@ -82,7 +79,7 @@ class Learner:
         fits: list[float] = []
         logs: list[float] = []
         busy: list[bool] = []
-        learner, clock, used = self._learner, time.perf_counter_ns, _sending()
+        learner, clock, used = self._learner, time.perf_counter_ns, sending()
         gc.collect()
         gc.disable()
         try:
@@ -116,13 +113,6 @@ class Learner:
             if run is not None:
                 run.log(step=step, loss=0.5, rows=step * rows)
             at = at + rows if at + 2 * rows <= POOL else 0
-
-
-def _sending() -> Callable[[], int]:
-    """Tells the processor time of the thread that sends."""
-    thread = next(one for one in threading.enumerate() if one.name == "headrace-publisher")
-    assert thread.ident is not None
-    return partial(time.clock_gettime_ns, time.pthread_getcpuclockid(thread.ident))
 
 
 if __name__ == "__main__":

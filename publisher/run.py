@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from headrace.events import RunAlive, RunCandidate, RunFinished, RunStarted, Scalar, new_id
+from headrace.events import Event, RunAlive, RunCandidate, RunFinished, RunStarted, Scalar, new_id
 from headrace.publisher.publisher import Publisher, shared
 from headrace.publisher.sender import CROWD, logger
 from headrace.settings import Settings
@@ -66,8 +66,7 @@ class Run:
                 total_steps=total_steps,
                 host=os.uname().nodename,
                 pid=os.getpid(),
-            ),
-            urgent=True,
+            )
         )
 
     def _join(self, name: str, run: str, parent: str, publisher: Publisher | None) -> None:
@@ -153,7 +152,7 @@ class Run:
 
         With `folds`, one `fold` of so many was, counted from 1, in whatever process; the page shows them together.
         """
-        self._sender.record(
+        self._leave(
             RunCandidate(
                 id=new_id(),
                 source=self._sender.buffer.source,
@@ -203,8 +202,7 @@ class Run:
                 duration_s=time.monotonic() - self._began,
                 summary=dict(self.summary),
                 cost_us=round(self.cost_us, 3),
-            ),
-            urgent=True,
+            )
         )
 
     def spent(self, hook_ns: int) -> None:
@@ -235,16 +233,28 @@ class Run:
         """The process ends and nobody has said how the run did."""
         self.finish("crashed", "the process ended before the run was finished")
 
+    def _leave(self, event: Event) -> None:
+        """Leave an event to the background thread, behind what was logged."""
+        logged = self._sender.logged
+        if len(logged) >= self._crowd:
+            self._crowded(logged)
+        logged.append(event)
+        if self._sender.asleep:
+            self._sender.rouse()
+
     def _crowded(self, logged: Any) -> None:
         """More than the background thread should leave lying: wake it, and without room drop the oldest."""
         self._sender.rouse()
         if len(logged) < self._limit:
             return
         try:
-            logged.popleft()
-            self._sender.overrun += 1
+            oldest = logged.popleft()
         except IndexError:  # the background thread has just taken them
-            pass
+            return
+        if isinstance(oldest, tuple):
+            self._sender.overrun += 1
+        else:
+            self._sender.record(oldest)
 
     def _numbers(self, values: Mapping[str, Any]) -> dict[str, float | None]:
         found: dict[str, float | None] = {}

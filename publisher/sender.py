@@ -70,7 +70,7 @@ class Live(Protocol):
 class Sender:
     """Buffers from any thread, sends from one, or from that of a caller who waits anyway.
 
-    `publish` obeys the overflow policy; `record` never blocks or raises.
+    `publish` obeys the overflow policy; `record`, and what is left in `logged`, never blocks or raises.
     """
 
     def __init__(self, settings: Settings, source: str = "", client: Any = None) -> None:
@@ -84,7 +84,8 @@ class Sender:
         """The state of this process; a forked child calls it again."""
         self.buffer = Buffer(self.settings, self._given_source)
         self.spill = Spill(self.settings)
-        self.logged: deque[Logged] = deque()
+        self.logged: deque[Logged | Event] = deque()
+        """What runs said and the thread has not taken over: metrics, and other events whole."""
         self.overrun = 0
         self.asleep = True
         """Whether the thread must be woken, or started, for new events to be seen."""
@@ -96,7 +97,8 @@ class Sender:
         self._room = threading.Condition(self._lock)
         self._waiters = 0
         self._wake = threading.Event()
-        self._news = False
+        self._news = self._published = False
+        """Whether there are events that the thread has not seen, and some of others than runs among them."""
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._link: Link | None = None
@@ -130,7 +132,7 @@ class Sender:
                     now = time.monotonic()
             if urgent:
                 self.buffer.hurry(now)
-            self._news = True
+            self._news = self._published = True
             self._start()
             full = self.buffer.waiting >= self.settings.batch_events
             smooth = self._warm and not self._spill_due and self.buffer.trouble is None
@@ -139,33 +141,28 @@ class Sender:
             self._send(call)
             self._tell()
             with self._lock:
-                self._news = urgent = full = self.buffer.waiting > 0
+                self._news = self._published = urgent = full = self.buffer.waiting > 0
             if self._has_alarm and not urgent:
                 return
         if urgent or full or self.asleep or self._dozes:
             self.rouse()
 
-    def record(self, event: Event, *, droppable: bool = False, urgent: bool = False) -> None:
-        """Buffer an event of a run. Without room it is dropped and counted, or spilled if its type must not be."""
+    def record(self, event: Event) -> None:
+        """Send the beginning or the end of a run, without lingering. Without room it is spilled, or else counted."""
         try:
             sealed = self.buffer.seal(RUNS, event)
         except HeadraceError as error:
-            self._warn_once("event", f"an event of a run was dropped: {error}")
-            with self._lock:
-                self.buffer.drop(str(event.__struct_config__.tag))
+            self._give_away(str(event.__struct_config__.tag), error)
             return
         with self._lock:
             now = time.monotonic()
             self._gather(now, len(self.logged))
-            taken = not self.closed and self.buffer.offer(sealed, now, droppable=droppable)
-            if not taken and not (droppable and not self.closed):
-                self._spill_or_drop(sealed)
-            if urgent:
-                self.buffer.hurry(now)
+            taken = self._offer(sealed, now)
+            self.buffer.hurry(now)
             self._news = True
             if taken:
                 self._start()
-        if taken and (urgent or self.asleep):
+        if taken:
             self.rouse()
 
     def settle(self) -> None:
@@ -287,19 +284,43 @@ class Sender:
         logged, buffer, source = self.logged, self.buffer, self.buffer.source
         taken = [logged.popleft() for _ in range(min(len(logged), most))]
         payloads: list[bytes] = []
-        for run, rank, step, metrics, at, summary in taken:
-            summary.update(metrics)
-            event = RunMetrics(id=new_id(), source=source, time=at, run=run, step=step, metrics=metrics, rank=rank)
+        for one in taken:
             try:
-                payloads.append(buffer.pack(event))
+                if isinstance(one, tuple):
+                    run, rank, step, metrics, at, summary = one
+                    summary.update(metrics)
+                    payloads.append(
+                        buffer.pack(
+                            RunMetrics(
+                                id=new_id(), source=source, time=at, run=run, step=step, metrics=metrics, rank=rank
+                            )
+                        )
+                    )
+                    continue
+                self._offer_metrics(payloads, now)
+                payloads = []
+                self._offer(buffer.seal(RUNS, one), now)
             except (HeadraceError, TypeError, ValueError) as error:
-                buffer.drop(METRICS)
-                self._warn_once("metrics", f"metrics of a run were dropped: {error}")
-        if self.closed:
-            buffer.drop(METRICS, len(payloads))
-        elif payloads:
-            buffer.offer_metrics(payloads, now)
+                self._give_away(METRICS if isinstance(one, tuple) else str(one.__struct_config__.tag), error)
+        self._offer_metrics(payloads, now)
         return bool(taken)
+
+    def _offer_metrics(self, payloads: list[bytes], now: float) -> None:
+        if self.closed:
+            self.buffer.drop(METRICS, len(payloads))
+        elif payloads:
+            self.buffer.offer_metrics(payloads, now)
+
+    def _offer(self, sealed: Sealed, now: float) -> bool:
+        """Buffer an event of a run; without room it is spilled if its type must not be dropped, or else counted."""
+        taken = not self.closed and self.buffer.offer(sealed, now)
+        if not taken:
+            self._spill_or_drop(sealed)
+        return taken
+
+    def _give_away(self, kind: str, error: Exception) -> None:
+        self.buffer.drop(kind)
+        self._warn_once(kind, f"{kind} of a run was dropped: {error}")
 
     def _spill_or_drop(self, sealed: Sealed) -> None:
         item = (sealed.channel, sealed.partition, Leftover("", 0, sealed.payload, sealed.kind, False))
@@ -348,11 +369,11 @@ class Sender:
             self._wake.clear()
             with self._lock:
                 now = time.monotonic()
-                if self._news:
-                    busy_at = heard_at = now
-                self._news = False
-                if self._gather(now):
+                if self._published:
+                    busy_at = now
+                if self._gather(now) or self._news:
                     heard_at = now
+                self._news = self._published = False
                 self._say_alive(now)
                 if self._waiters or rested:  # what was logged meanwhile has waited for company
                     self.buffer.hurry(now)
@@ -371,7 +392,7 @@ class Sender:
             left = None if wake_at is None else max(0.0, wake_at - now)
             if now - heard_at < QUIET_S:
                 self._dozes = now - busy_at >= QUIET_S
-                look_s = min(PACE * linger_s, DOZE_S) if self._dozes and not self._news else linger_s
+                look_s = min(PACE * linger_s, DOZE_S) if self._dozes and not self._published else linger_s
                 rested = not self._wake.wait(look_s if left is None else min(left, look_s)) and self._dozes
                 self._dozes = False
             else:

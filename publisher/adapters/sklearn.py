@@ -22,6 +22,7 @@ from typing import Any
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.metrics import check_scoring, log_loss
 
+from headrace.events import Scalar
 from headrace.publisher.adapters.hook import Reporter, hook
 from headrace.publisher.adapters.stepping import stepped
 from headrace.publisher.publisher import Publisher
@@ -103,6 +104,7 @@ class Candidates(Reporter):
             params = {name: every.get(name) for name in self._names}
         else:  # a tenth of the time
             params = {name: getattr(fitted, name, None) for name in self._names}
+        params = scalars(params)
         rung = context.parent.task_id if context.parent.task_name == "halving-iteration" else 0
         number, fold = divmod(context.task_id, search.n_splits_)
         self.run.candidate(
@@ -122,7 +124,7 @@ class Candidates(Reporter):
         names = [key.removeprefix("mean_test_") for key in found if key.startswith("mean_test_")]
         base, wanted = search.estimator.get_params(), self._names
         for at, own in enumerate(found["params"]):
-            params = {name: own.get(name, base.get(name)) for name in wanted} or own
+            params = scalars({name: own.get(name, base.get(name)) for name in wanted} or own)
             metrics: dict[str, Any] = {name: float(found[f"mean_test_{name}"][at]) for name in names}
             for name in names:
                 for fold in range(folds):
@@ -236,9 +238,9 @@ def searched(search: Any) -> list[str]:
     return list(dict.fromkeys(str(name) for grid in grids for name in grid))
 
 
-def candidate_name(params: Mapping[str, Any]) -> str:
+def candidate_name(params: Mapping[str, Scalar]) -> str:
     """Parameters in one line: the same for the same parameters in every process and at every rung."""
-    text = ", ".join(f"{name}={value}" for name, value in scalars(params).items())
+    text = ", ".join([f"{name}={value}" for name, value in params.items()])
     if len(text) <= NAME_CHARS:
         return text
     return f"{text[: NAME_CHARS - 10]}… {hashlib.blake2s(text.encode(), digest_size=4).hexdigest()}"

@@ -315,6 +315,35 @@ def test_overflow_drops_the_oldest_metrics_never_beginning_and_end_and_counts_th
     assert report.dropped == {"run.metrics": 1_000 - len(kept)}
 
 
+def test_what_is_left_behind_metrics_keeps_its_place(publisher: Publisher) -> None:
+    with Run("r", publisher=publisher) as run:
+        for step in (1, 2):
+            run.log(step=step, loss=1.0)
+            run.candidate(f"c{step}", score=0.5)
+        run.log(step=3, loss=1.0)
+    told = [getattr(event, "step", getattr(event, "candidate", "")) for event in events(publisher)]
+    assert told == ["", 1, "c1", 2, "c2", 3, ""]
+
+
+def test_a_candidate_outlasts_metrics_when_nobody_takes_over_what_runs_leave(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Publisher(settings.with_(buffer_events=10, linger_ms=10_000)) as publisher:
+        run = Run("r", publisher=publisher)
+        publisher.flush()
+        with monkeypatch.context() as alone:
+            alone.setattr(sender.Sender, "rouse", lambda self: None)
+            run.candidate("c0", score=0.5)
+            for step in range(20):
+                run.log(step=step, loss=1.0)
+        run.finish()
+    found = log(settings, RUNS)
+    assert [event.candidate for event in of(RunCandidate, found)] == ["c0"]
+    kept = [event.step for event in of(RunMetrics, found)]
+    assert kept[-1] == 19
+    assert of(PublisherReport, log(settings, WORKERS))[-1].dropped == {"run.metrics": 20 - len(kept)}
+
+
 def test_beginning_and_end_wait_on_disk_for_the_next_publisher(
     settings: Settings, headrace_fake: fakeredis.FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
