@@ -2,6 +2,7 @@
 "use strict";
 (function (headrace) {
   const model = () => headrace.model;
+  const EDGE_S = 0.001;
   const hidden = new Set();
 
   /** A trace and its entry in the legend. `key` names the line for hiding. */
@@ -45,20 +46,38 @@
     model().drawLines("model-latency", traces, entries.reverse(), last(times), force, !made.length);
   }
 
+  /** Points of a stack that ends where nothing was counted, or nobody looked: as [time, place in the columns, or -1 for
+      nothing]. Without an edge on either side it would slope over what nobody knows. */
+  function edged(times, columns) {
+    const some = times.map((_, i) => columns.some((column) => column[i]));
+    const steps = times.slice(1).map((time, i) => time - times[i]).sort((a, b) => a - b);
+    const far = 3 * Math.max(1, steps[steps.length >> 1] || 0);
+    const points = [];
+    times.forEach((time, i) => {
+      if (i && (some[i] !== some[i - 1] || time - times[i - 1] > far)) {
+        if (some[i - 1]) points.push([times[i - 1] + EDGE_S, -1]);
+        if (some[i]) points.push([time - EDGE_S, -1]);
+      }
+      points.push([time, i]);
+    });
+    return points;
+  }
+
   function mix(force) {
     const { theme } = headrace;
     const palette = theme.colours().lines;
     const { times, values } = model().trail();
-    const x = times.map(headrace.charts.local);
     const classes = Object.keys(values).filter((name) => name.startsWith("class:")).map((name) => Number(name.slice(6)));
     classes.sort((a, b) => a - b);
     const known = model().quality() ? model().quality().classes.length : 0;
+    const points = edged(times, classes.map((i) => values[`class:${i}`]));
+    const x = points.map(([time]) => headrace.charts.local(time));
     const made = classes.map((i) => {
       const colour = palette[i % palette.length];
       const rest = i === 11 && known > 12;
       // Beyond the colours there are, a second round is lighter, so that neighbours differ all the same.
       const filled = theme.faded(colour, i < palette.length ? 0.72 : 0.36);
-      const made = trace("model-mix", rest ? "others" : model().className(i), x, values[`class:${i}`].map((value) => value || 0), colour, {
+      const made = trace("model-mix", rest ? "others" : model().className(i), x, points.map(([, at]) => values[`class:${i}`][at] || 0), colour, {
         stackgroup: "mix",
         groupnorm: "fraction",
         fillcolor: filled,
@@ -111,5 +130,5 @@
     headrace.repaint(true);
   }
 
-  headrace.trails = { rate, latency, mix, accuracy, error, toggle };
+  headrace.trails = { rate, latency, mix, edged, accuracy, error, toggle };
 })((window.headrace = window.headrace || {}));

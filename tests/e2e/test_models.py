@@ -100,6 +100,12 @@ async def test_a_classifier_is_shown_with_the_numbers_of_its_section(served: Sto
     await expect(page.locator("#rows-fleet tr").nth(1)).to_contain_text(re.compile(r"\d+\.\d–\d+\.\d % · n \d"))
     assert await script(page, "document.querySelector('#chart-model-mix .js-plotly-plot').data.length") == 10
     assert await script(page, "document.documentElement.scrollWidth") == 1440
+    # The stack of classes stops where nothing was predicted, from 2 to 3, or nobody looked, from 5 to 60.
+    points = await script(
+        page, "headrace.trails.edged([0, 1, 2, 3, 4, 5, 60, 61], [[1, 1, 0, 0, 2, 2, 2, 2], Array(8)])"
+    )
+    assert [round(time, 3) for time, at in points if at < 0] == [1.001, 3.999, 5.001, 59.999]
+    assert [at for _, at in points if at >= 0] == list(range(8))
 
 
 async def test_a_cell_says_its_counts_and_shows_its_mistakes(served: StoryPage, opened: Opens) -> None:
