@@ -7,8 +7,8 @@ saved, so that another leader that takes over comes to the same.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from heapq import nlargest
 from typing import Final, TypeAlias
 
 import msgspec
@@ -27,6 +27,7 @@ FINEST: Final = -60
 """The narrowest bin of residuals is 2 to the power of this."""
 PAIRS: Final = 24
 WORST: Final = 12
+TWINS: Final = 2
 SPAN_S: Final = 120
 SPANS: Final = 5
 """The worst mistakes are kept for each of the newest spans that had any, so that new ones are seen beside worse old."""
@@ -197,9 +198,20 @@ def merged(found: Sequence[Tally], now: float, *, detailed: bool = True) -> Qual
 
 
 def worst(mistakes: Iterable[Mistake], regression: bool) -> list[Mistake]:
-    """The worst first, at most WORST: of a classifier the surest, of a regression those farthest off."""
+    """The worst first, at most WORST: of a classifier the surest, of a regression those farthest off.
+
+    Of equals TWINS: an input that comes again and again is the same mistake, and hides all others.
+    """
     score = (lambda one: (abs(one[2] - one[3]), one)) if regression else (lambda one: (one[4], one))
-    return nlargest(WORST, mistakes, key=score)
+    found: list[Mistake] = []
+    seen: Counter[tuple[float, ...]] = Counter()
+    for one in sorted(mistakes, key=score, reverse=True):
+        seen[one[2:]] += 1
+        if seen[one[2:]] <= TWINS:
+            found.append(one)
+            if len(found) == WORST:
+                break
+    return found
 
 
 def scale_of(error: float) -> int:
