@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from benchmarks.actor import Actor
 from benchmarks.samples import Result, way
@@ -120,12 +119,3 @@ def sending() -> Callable[[], int]:
 def _mean(samples: Sequence[float]) -> float:
     spared = int(SPARED * len(samples))
     return statistics.fmean(sorted(samples)[spared : len(samples) - spared])
-
-
-def trained(stage: Stage, learner: Actor, how: str, rows: int, steps: int) -> dict[str, Any]:
-    """One round of training on clean ground, timed as a whole: `bare`, or `alive` with a run that logs each step."""
-    settings = stage.fresh()
-    spill = str(stage.folder / settings.prefix)
-    return learner.ask(
-        do="train", how=how, url=settings.redis_url, prefix=settings.prefix, spill=spill, rows=rows, steps=steps
-    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.actor import Actor
-from benchmarks.loop import Round, trained
+from benchmarks.loop import Round
 from benchmarks.samples import Result, way
 from benchmarks.stage import Stage
 
@@ -40,7 +41,7 @@ def run(stage: Stage, size: Size) -> Result:
     with Actor("learner") as learner:
         for turn in range(size.rounds):
             for name, how in list(WAYS.items())[:: -1 if turn % 2 else 1]:
-                found = trained(stage, learner, how, ROWS_A_STEP, size.steps)
+                found = _trained(stage, learner, how, ROWS_A_STEP, size.steps)
                 ways[name].append({"rows/s": rows / found["wall_s"], "CPU us/row": 1e6 * found["cpu_s"] / rows})
     return Result(
         "stream",
@@ -48,4 +49,13 @@ def run(stage: Stage, size: Size) -> Result:
         f"{ROWS_A_STEP:,} a step, with two live metrics a step and without. {size.rounds} rounds, taking turns.",
         REFERENCE,
         [way(name, rounds, ways[REFERENCE]) for name, rounds in ways.items()],
+    )
+
+
+def _trained(stage: Stage, learner: Actor, how: str, rows: int, steps: int) -> dict[str, Any]:
+    """One round of training on clean ground, timed as a whole: `bare`, or `alive` with a run that logs each step."""
+    settings = stage.fresh()
+    spill = str(stage.folder / settings.prefix)
+    return learner.ask(
+        do="train", how=how, url=settings.redis_url, prefix=settings.prefix, spill=spill, rows=rows, steps=steps
     )

@@ -143,7 +143,7 @@ class Outbox:
         return True
 
     def offer_all(self, payloads: Sequence[bytes], kind: str, now: float) -> None:
-        """Take droppable events of one type; as `offer` does with each, in a tenth of the time."""
+        """Take droppable events of one type; as `offer` does with each."""
         size = sum(map(len, payloads)) + len(payloads) * OVERHEAD_BYTES
         if self.waiting + len(payloads) > self._limit_events or self._waiting_bytes + size > self._limit_bytes:
             for payload in payloads:

@@ -148,11 +148,12 @@ class Sender:
             self.rouse()
 
     def record(self, event: Event) -> None:
-        """Send the beginning or the end of a run, without lingering. Without room it is spilled, or else counted."""
+        """Send an event of a run without lingering. Without room it is spilled if its type may be, or else counted."""
         try:
             sealed = self.buffer.seal(RUNS, event)
         except HeadraceError as error:
-            self._give_away(str(event.__struct_config__.tag), error)
+            with self._lock:
+                self._unsendable(event, error)
             return
         with self._lock:
             now = time.monotonic()
@@ -301,7 +302,7 @@ class Sender:
                 payloads = []
                 self._offer(buffer.seal(RUNS, one), now)
             except (HeadraceError, TypeError, ValueError) as error:
-                self._give_away(METRICS if isinstance(one, tuple) else str(one.__struct_config__.tag), error)
+                self._unsendable(one, error)
         self._offer_metrics(payloads, now)
         return bool(taken)
 
@@ -318,7 +319,9 @@ class Sender:
             self._spill_or_drop(sealed)
         return taken
 
-    def _give_away(self, kind: str, error: Exception) -> None:
+    def _unsendable(self, one: Logged | Event, error: Exception) -> None:
+        """Count what no server would take, and say so once for each type."""
+        kind = METRICS if isinstance(one, tuple) else str(one.__struct_config__.tag)
         self.buffer.drop(kind)
         self._warn_once(kind, f"{kind} of a run was dropped: {error}")
 

@@ -28,6 +28,7 @@ FINEST: Final = -60
 PAIRS: Final = 24
 WORST: Final = 12
 TWINS: Final = 2
+"""Of mistakes that are alike so many are among the worst."""
 SPAN_S: Final = 120
 SPANS: Final = 5
 """The worst mistakes are kept for each of the newest spans that had any, so that new ones are seen beside worse old."""
@@ -200,7 +201,7 @@ def merged(found: Sequence[Tally], now: float, *, detailed: bool = True) -> Qual
 def worst(mistakes: Iterable[Mistake], regression: bool) -> list[Mistake]:
     """The worst first, at most WORST: of a classifier the surest, of a regression those farthest off.
 
-    Of equals TWINS: an input that comes again and again is the same mistake, and hides all others.
+    Of those alike TWINS: an input that comes again and again is the same mistake, and hides all others.
     """
     score = (lambda one: (abs(one[2] - one[3]), one)) if regression else (lambda one: (one[4], one))
     found: list[Mistake] = []

@@ -37,6 +37,18 @@ AT_FIRST = """(() => {
   return [drawn.length, empty];
 })()"""
 
+SILENT = """(() => {
+  const trail = Object.entries(headrace.store.sections).find(([name]) => name.startsWith("trail:"))[1];
+  const known = trail.values;
+  const silenced = (column) => column.map((value, i) => (i === 5 ? 0 : value));
+  const of = (name) => (name.startsWith("class:") ? silenced(known[name]) : known[name]);
+  const entries = Object.keys(known).map((name) => [name, of(name)]);
+  trail.values = Object.fromEntries(entries);
+  headrace.trails.mix(true);
+  trail.values = known;
+  const { x } = document.querySelector("#chart-model-mix .js-plotly-plot").data[0];
+  return [4, 5, 6].map((i) => x.filter((one) => Math.abs(one - headrace.charts.local(trail.times[i])) <= 1.5).length);
+})()"""
 LOOKED_UP = """(() => {
   const known = headrace.store.sections;
   const rows = () => document.querySelectorAll("#rows-worst tr").length;
@@ -106,6 +118,7 @@ async def test_a_classifier_is_shown_with_the_numbers_of_its_section(served: Sto
     )
     assert [round(time, 3) for time, at in points if at < 0] == [1.001, 3.999, 5.001, 59.999]
     assert [at for _, at in points if at >= 0] == list(range(8))
+    assert await script(page, SILENT) == [2, 1, 2], "the edges are not in the chart"
 
 
 async def test_a_cell_says_its_counts_and_shows_its_mistakes(served: StoryPage, opened: Opens) -> None:

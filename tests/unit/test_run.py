@@ -14,7 +14,7 @@ import fakeredis
 import pytest
 
 from headrace.bus.sync import Link
-from headrace.channels import RUNS, WORKERS
+from headrace.channels import REQUESTS, RUNS, WORKERS
 from headrace.events import (
     AnyEvent,
     PredictionRequested,
@@ -87,40 +87,40 @@ def test_metrics_are_sent_while_the_run_goes_on(publisher: Publisher, settings: 
         assert wait_until_sync(lambda: of(RunMetrics, log(settings, RUNS)))
 
 
-def test_while_only_runs_log_the_thread_looks_seldom_and_whoever_publishes_wakes_it(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sender, "DOZE_S", 60.0)
-    with Publisher(settings.with_(linger_ms=100)) as publisher:
+@pytest.fixture
+def dozing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """A run whose thread has just begun to wait, by itself for longer than any test does."""
+    monkeypatch.setattr(sender, "DOZE_S", 600.0)
+    monkeypatch.setattr(sender, "ALIVE_S", 600.0)
+    with Publisher(settings.with_(linger_ms=1_000)) as publisher:
         run = Run("r", publisher=publisher)
         publisher.flush()
-        deadline = time.monotonic() + 30
-        while not publisher.sender._dozes and time.monotonic() < deadline:
+
+        def dozes() -> bool:
             run.log(loss=1.0)
-            time.sleep(0.001)
-        for _ in range(3):
-            run.log(loss=2.0)
-        time.sleep(0.3)
-        assert len(publisher.sender.logged) >= 3, "it looked, though nobody but the run had anything to say"
-        publisher.publish("inference.requests", PredictionRequested(model="m", inputs=[[1.0]]))
-        assert wait_until_sync(lambda: not publisher.sender.logged and not publisher.sender.buffer.waiting)
+            return publisher.sender._dozes
+
+        assert wait_until_sync(dozes)
+        yield run
         run.finish()
 
 
-def test_many_metrics_between_two_looks_wake_the_thread(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sender, "DOZE_S", 60.0)
-    with Publisher(settings.with_(linger_ms=100)) as publisher:
-        run = Run("r", publisher=publisher)
-        publisher.flush()
-        deadline = time.monotonic() + 30
-        while not publisher.sender._dozes and time.monotonic() < deadline:
-            run.log(loss=1.0)
-            time.sleep(0.001)
-        for _ in range(3 * sender.CROWD):
-            run.log(loss=2.0)
-        assert wait_until_sync(lambda: len(publisher.sender.logged) <= sender.CROWD)
-        run.finish()
-    assert len(of(RunMetrics, log(settings, RUNS))) == run._calls
+def test_while_only_runs_log_the_thread_looks_seldom_and_whoever_publishes_wakes_it(dozing: Run) -> None:
+    publisher = dozing.publisher
+    for _ in range(3):
+        dozing.log(loss=2.0)
+    time.sleep(0.3)
+    assert len(publisher.sender.logged) >= 3, "it looked, though nobody but the run had anything to say"
+    publisher.publish(REQUESTS, PredictionRequested(model="m", inputs=[[1.0]]))
+    assert wait_until_sync(lambda: not publisher.sender.logged and log(publisher.settings, REQUESTS))
+
+
+def test_many_metrics_between_two_looks_wake_the_thread(dozing: Run) -> None:
+    for _ in range(3 * sender.CROWD):
+        dozing.log(loss=2.0)
+    assert wait_until_sync(lambda: len(dozing.publisher.sender.logged) <= sender.CROWD)
+    dozing.publisher.flush()
+    assert len(of(RunMetrics, log(dozing.publisher.settings, RUNS))) == dozing._calls
 
 
 def test_steps_count_on_from_the_last_one(publisher: Publisher) -> None:
